@@ -1,0 +1,14 @@
+//! Carries bytes between onion addresses; knows nothing of mail.
+//!
+//! `address` proves an address, `transport` is the one trait that everything above dials and listens through,
+//! `memory` carries the bytes inside one process from a seed (and, through `hub`, between processes), `tor` over
+//! Tor by arti. Nothing here names an arti type in public, and nothing public has a type parameter.
+
+mod address;
+pub mod memory;
+mod transport;
+
+pub use address::{AddressError, OnionAddress};
+pub use transport::{
+    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, Stage, Stream, Transport,
+};
