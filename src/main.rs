@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! The `onionskin` program: hands its arguments to the command-line face.
+
+fn main() {}

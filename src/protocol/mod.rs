@@ -1,0 +1,1 @@
+//! Conversations without a socket: state machines that take bytes and give steps.
