@@ -1,0 +1,3 @@
+//! The integration tests: one binary, over the memory network, in paused time.
+
+mod tidy;
