@@ -1,0 +1,222 @@
+//! The command line as clap sees it: every command, flag and help text.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Mail without a provider: your node's onion address is your mail address.
+#[derive(Debug, Parser)]
+#[command(name = "onionskin", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "First steps:\n  \
+    onionskin up                 make your address (once) and bring your node up\n  \
+    onionskin credentials        a password for your mail program\n  \
+    onionskin status             is my node reachable, is anything waiting?\n\n\
+    Your node must be up to send and receive. What you send while it is down is queued.")]
+pub struct Cli {
+    /// Where your identity and mail are kept [default: the platform's data directory].
+    #[arg(long, global = true, env = "ONIONSKIN_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Read the passphrase from this open file descriptor instead of asking for it.
+    #[arg(long, global = true, value_name = "FD")]
+    pub passphrase_fd: Option<u32>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring your node up and keep it up (the first time, this makes your identity too).
+    Up(Up),
+    /// Make your identity: a key, an address, and 24 recovery words shown once.
+    Init(Init),
+    /// Show whether the node is up and reachable, and what waits to be sent.
+    Status(Json),
+    /// Print your mail address.
+    Address(Json),
+    /// Make a password for a mail program; shown once.
+    Credentials(Credentials),
+    /// Write a letter: the text comes from --message, a file, or standard input.
+    Send(Send),
+    /// Send a complete message from standard input, as the sendmail program does.
+    Sendmail(Sendmail),
+    /// List the letters of a folder.
+    Inbox(Inbox),
+    /// Print one letter of a folder.
+    Read(Read),
+    /// Show or change what waits to be sent.
+    Queue {
+        /// What to do with the queue; without it, list.
+        #[command(subcommand)]
+        command: Option<Queue>,
+    },
+    /// Print a completion script for your shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `onionskin up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The part before the @ of a new identity [default: me].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Port on 127.0.0.1 where mail programs read (IMAP); 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 1143)]
+    pub imap_port: u16,
+    /// Port on 127.0.0.1 where mail programs send (SMTP submission); 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 1587)]
+    pub smtp_port: u16,
+    /// Use another network than the public Tor network: the file of a private Tor network, or sim:SOCKET.
+    #[arg(long, value_name = "FILE|sim:SOCKET")]
+    pub network: Option<String>,
+}
+
+/// `onionskin init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The part before the @ of your address.
+    #[arg(long, value_name = "NAME", default_value = "me")]
+    pub name: String,
+    /// Bring an identity back from its 24 recovery words, read from standard input.
+    #[arg(long)]
+    pub recover: bool,
+    /// Do not ask for a passphrase; the disk is then unprotected.
+    #[arg(long)]
+    pub no_passphrase: bool,
+}
+
+/// A command with nothing but `--json`.
+#[derive(Debug, Args)]
+pub struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin credentials`
+#[derive(Debug, Args)]
+pub struct Credentials {
+    /// What the password is for, so that you can tell them apart.
+    #[arg(long, value_name = "LABEL", default_value = "mail program")]
+    pub label: String,
+    /// List the passwords made so far (never the passwords themselves).
+    #[arg(long, conflicts_with = "revoke")]
+    pub list: bool,
+    /// Revoke the password with this number (see --list).
+    #[arg(long, value_name = "NUMBER")]
+    pub revoke: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin send`
+#[derive(Debug, Args)]
+pub struct Send {
+    /// To whom: name@<56 characters>.onion
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub to: Vec<String>,
+    /// The subject.
+    #[arg(short, long, default_value = "")]
+    pub subject: String,
+    /// The text; without it, standard input is read.
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// Attach a file; may be given several times.
+    #[arg(short, long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin sendmail`, with the flags that mail programs pass to a sendmail program.
+#[derive(Debug, Args)]
+pub struct Sendmail {
+    /// Take the recipients from To, Cc and Bcc.
+    #[arg(short = 't')]
+    pub from_headers: bool,
+    /// A line with a single dot does not end the message (it never does here).
+    #[arg(short = 'i')]
+    pub ignore_dots: bool,
+    /// The sender; must be an address of this identity.
+    #[arg(short = 'f', value_name = "ADDRESS")]
+    pub from: Option<String>,
+    /// The sender's name; accepted and left unused.
+    #[arg(short = 'F', value_name = "NAME")]
+    pub full_name: Option<String>,
+    /// sendmail's -o options (-oi, -oem …); accepted, and nothing follows from them.
+    #[arg(short = 'o', value_name = "OPTION")]
+    pub option: Vec<String>,
+    /// The body's type (7BIT, 8BITMIME); accepted, every letter travels as it is.
+    #[arg(short = 'B', value_name = "TYPE")]
+    pub body: Option<String>,
+    /// To whom.
+    #[arg(value_name = "ADDRESS")]
+    pub to: Vec<String>,
+}
+
+/// `onionskin inbox`
+#[derive(Debug, Args)]
+pub struct Inbox {
+    /// Which folder.
+    #[arg(long, value_name = "NAME", default_value = "INBOX")]
+    pub folder: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin read`
+#[derive(Debug, Args)]
+pub struct Read {
+    /// The number that `onionskin inbox` shows.
+    pub number: u32,
+    /// Which folder.
+    #[arg(long, value_name = "NAME", default_value = "INBOX")]
+    pub folder: String,
+    /// Print the letter byte for byte, headers and all.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// `onionskin queue …`
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// Show what waits.
+    List(Json),
+    /// Try now.
+    Retry {
+        /// Which (see list); all without it.
+        number: Vec<u64>,
+    },
+    /// Take letters back that have not been delivered.
+    Cancel {
+        /// Which (see list).
+        #[arg(required = true)]
+        number: Vec<u64>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sendmails_usual_flags_are_understood() {
+        for line in ["sendmail -t", "sendmail -t -i -oi -f a@b", "sendmail -oem -oi -B8BITMIME -F Ann a@b c@d"] {
+            assert!(Cli::try_parse_from(["onionskin"].into_iter().chain(line.split(' '))).is_ok(), "{line}");
+        }
+    }
+}

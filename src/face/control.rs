@@ -1,0 +1,187 @@
+//! The door in the data directory: what a command asks of the running node, and the answer.
+//!
+//! A Unix socket, mode 0600. A request is one line of JSON, followed for `Submit` by the bytes of the letter; the
+//! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
+
+use crate::face::cli::exit::{Exit, Failure};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Name of the socket in the data directory.
+const SOCKET: &str = "control.sock";
+/// Longest request or answer line, in bytes: a queue of 10,000 entries fits.
+const LINE_LEN_MAX: u64 = 16 * 1024 * 1024;
+/// Longest path that a Unix socket address holds, in bytes (Linux: 108 with the zero).
+const SOCKET_PATH_LEN_MAX: usize = 100;
+
+/// What a command asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// The state of the node.
+    Status,
+    /// Mint an app password.
+    Mint {
+        /// What it is for.
+        label: String,
+    },
+    /// List app passwords.
+    Passwords,
+    /// Revoke one.
+    Revoke {
+        /// Its number.
+        number: u64,
+    },
+    /// Queue a letter; its bytes follow.
+    Submit {
+        /// Sender, if one was named.
+        from: Option<String>,
+        /// Recipients named on the command line.
+        to: Vec<String>,
+        /// Also take those in To, Cc and Bcc.
+        from_headers: bool,
+        /// How many bytes follow.
+        size: u64,
+    },
+    /// List a folder.
+    Inbox {
+        /// Which.
+        folder: String,
+    },
+    /// Give a letter; its bytes follow the answer.
+    Read {
+        /// Which folder.
+        folder: String,
+        /// Its UID.
+        number: u32,
+    },
+    /// List the queue.
+    Queue,
+    /// Try these now; all if empty.
+    Retry {
+        /// Queue numbers.
+        numbers: Vec<u64>,
+    },
+    /// Take these back.
+    Cancel {
+        /// Queue numbers.
+        numbers: Vec<u64>,
+    },
+}
+
+/// The answer line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done; what it gave.
+    Ok(serde_json::Value),
+    /// Refused or failed.
+    Failed(Failure),
+}
+
+/// One connection, from either side.
+#[derive(Debug)]
+pub struct Door {
+    stream: BufReader<UnixStream>,
+}
+
+impl Door {
+    /// Wraps an accepted connection.
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connects to the node that runs on this data directory; `None` if none runs.
+    pub async fn knock(data_dir: &Path) -> Option<Self> {
+        let path = socket_path(data_dir).ok()?;
+        UnixStream::connect(&path.path).await.ok().map(Self::new)
+    }
+
+    /// Sends one line.
+    pub async fn say(&mut self, what: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(what)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).await
+    }
+
+    /// Reads one line.
+    pub async fn hear<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let mut line = Vec::new();
+        (&mut self.stream).take(LINE_LEN_MAX).read_until(b'\n', &mut line).await?;
+        if line.last() != Some(&b'\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(serde_json::from_slice(&line)?)
+    }
+
+    /// What comes after the line: bytes to read.
+    pub fn reader(&mut self) -> &mut (impl AsyncRead + Unpin + use<>) {
+        &mut self.stream
+    }
+
+    /// What goes after the line: bytes to write.
+    pub fn writer(&mut self) -> &mut (impl AsyncWrite + Unpin + use<>) {
+        self.stream.get_mut()
+    }
+
+    /// Asks, and gives what the node answered.
+    pub async fn ask(&mut self, request: &Request) -> Result<serde_json::Value, Failure> {
+        self.say(request).await.map_err(gone)?;
+        self.answer().await
+    }
+
+    /// Reads the answer line.
+    pub async fn answer(&mut self) -> Result<serde_json::Value, Failure> {
+        match self.hear().await.map_err(gone)? {
+            Answer::Ok(value) => Ok(value),
+            Answer::Failed(failure) => Err(failure),
+        }
+    }
+}
+
+fn gone(error: io::Error) -> Failure {
+    Failure::new(Exit::TempFail, format_args!("the running node closed the conversation ({error})"))
+        .hint("see whether it still runs: onionskin status")
+}
+
+/// A path that fits into a socket address, and what keeps it valid.
+struct SocketPath {
+    path: PathBuf,
+    _dir: Option<std::fs::File>,
+}
+
+/// The socket's path; a long one is reached through an open handle of the directory.
+fn socket_path(data_dir: &Path) -> io::Result<SocketPath> {
+    use std::os::fd::AsRawFd as _;
+    let path = data_dir.join(SOCKET);
+    if path.as_os_str().len() <= SOCKET_PATH_LEN_MAX {
+        return Ok(SocketPath { path, _dir: None });
+    }
+    let dir = std::fs::File::open(data_dir)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(SOCKET);
+    Ok(SocketPath { path, _dir: Some(dir) })
+}
+
+/// Opens the door. The caller holds the data directory's lock, so a socket that is there is a dead node's.
+pub fn open(data_dir: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = socket_path(data_dir)?;
+    match std::fs::remove_file(&path.path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path.path)?;
+    std::fs::set_permissions(&path.path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Removes the socket at the end.
+pub fn close(data_dir: &Path) {
+    if let Ok(path) = socket_path(data_dir) {
+        let _ = std::fs::remove_file(path.path);
+    }
+}
