@@ -1,0 +1,229 @@
+//! The task that keeps the queue moving: wake, look at everything, start what is due, compute the next wake.
+//!
+//! It stores nothing of its own: "in flight" lives only here, so a crash leaves every entry waiting. Each peer has at
+//! most one session; sessions are bounded, and peers that were absent last time get at most half of the places, so
+//! that however many are absent, those who are there are served.
+
+use crate::model::queue::{self, Entry};
+use crate::model::time::UnixTime;
+use crate::node::Node;
+use crate::node::orders::Asked;
+use crate::node::session::{self, Ended, Work};
+use onion::{OnionAddress, Stage};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Most sessions at once. Each holds a Tor circuit and about 100 KiB.
+const SESSIONS_MAX: usize = 16;
+/// Of these, most that may go to peers whose last dial found nobody.
+const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
+/// Longest sleep while something waits: a wall clock that was set is noticed within this time.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// How often a greeting is tried, and the pause between tries: within a minute of our coming up.
+const GREETINGS_MAX: u32 = 3;
+const GREETING_PAUSE: Duration = Duration::from_secs(15);
+
+/// A session that is under way.
+struct Live {
+    /// Rung when more is due for this peer.
+    more: Arc<Notify>,
+    /// Rung when the peer asked for a fresh connection: end as soon as nothing is under way.
+    end: Arc<Notify>,
+    /// Start anew as soon as it has ended.
+    again: bool,
+}
+
+/// A peer that is to be told that we are up.
+struct Greeting {
+    tries: u32,
+    at: tokio::time::Instant,
+}
+
+/// The task's state, all of it forgotten at a crash.
+pub(super) struct Delivery {
+    node: Arc<Node>,
+    sessions: JoinSet<Ended>,
+    live: BTreeMap<OnionAddress, Live>,
+    /// Deliver now, whatever the entries' next time.
+    pushed: BTreeSet<OnionAddress>,
+    greetings: BTreeMap<OnionAddress, Greeting>,
+    /// Peers whose last dial found nobody.
+    absent: BTreeSet<OnionAddress>,
+}
+
+impl Delivery {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self {
+            node,
+            sessions: JoinSet::new(),
+            live: BTreeMap::new(),
+            pushed: BTreeSet::new(),
+            greetings: BTreeMap::new(),
+            absent: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until the task is dropped.
+    pub(super) async fn run(mut self) {
+        let mut bootstrap = self.node.transport.bootstrap();
+        let mut stage = Stage::Starting;
+        loop {
+            let now_stage = bootstrap.borrow_and_update().stage;
+            if stage < Stage::Dialling && now_stage >= Stage::Dialling {
+                self.node.orders.push_all();
+            }
+            stage = now_stage;
+            let pause = self.run_once(stage).await;
+            tokio::select! {
+                biased;
+                Some(ended) = self.sessions.join_next() => self.ended(ended),
+                () = self.node.orders.asked() => {}
+                Ok(()) = bootstrap.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Looks at everything, starts what is due, and says how long nothing will be.
+    async fn run_once(&mut self, stage: Stage) -> Duration {
+        let asked = self.node.orders.take();
+        let entries = match self.node.desk.queue().await {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.node.trouble.note("queue", format!("the queue cannot be read: {error}"));
+                return SLEEP_MAX;
+            }
+        };
+        let now = self.node.desk.now();
+        let mut waiting: BTreeMap<OnionAddress, Vec<Entry>> = BTreeMap::new();
+        for (_, entry) in entries {
+            waiting.entry(entry.to.onion).or_default().push(entry);
+        }
+        self.take_orders(asked, &waiting);
+        if stage >= Stage::Dialling {
+            self.start_due(&waiting, now).await;
+        }
+        self.pause(&waiting, now)
+    }
+
+    fn take_orders(&mut self, asked: Asked, waiting: &BTreeMap<OnionAddress, Vec<Entry>>) {
+        let at = tokio::time::Instant::now();
+        for peer in asked.greet {
+            self.greetings.insert(peer, Greeting { tries: 0, at });
+        }
+        let all = waiting.keys().copied().filter(|_| asked.all);
+        for peer in asked.push.into_iter().chain(all) {
+            if !waiting.contains_key(&peer) {
+                continue;
+            }
+            self.pushed.insert(peer);
+            self.absent.remove(&peer);
+            if let Some(live) = self.live.get_mut(&peer) {
+                // The connection at hand may be one to a process that is gone: a fresh one follows it.
+                live.again = true;
+                live.end.notify_one();
+            }
+        }
+    }
+
+    /// Starts sessions with peers that have something due, those seen last first.
+    async fn start_due(&mut self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) {
+        let mut due: Vec<OnionAddress> = Vec::new();
+        for (peer, entries) in waiting {
+            if !self.pushed.contains(peer) && !entries.iter().any(|entry| entry.is_due(now)) {
+                continue;
+            }
+            match self.live.get(peer) {
+                Some(live) => live.more.notify_one(),
+                None => due.push(*peer),
+            }
+        }
+        let at = tokio::time::Instant::now();
+        let greet = self.greetings.iter().filter(|(_, greeting)| greeting.at <= at).map(|(peer, _)| *peer);
+        due.extend(greet.filter(|peer| !self.live.contains_key(peer)).collect::<Vec<_>>());
+        due.sort();
+        due.dedup();
+        if due.is_empty() {
+            return;
+        }
+        let seen = self.node.desk.last_seen(&due).await.unwrap_or_default();
+        for peer in queue::dial_order(due, |peer| seen.get(peer).copied()) {
+            if self.sessions.len() >= SESSIONS_MAX {
+                break;
+            }
+            if self.absent.contains(&peer) && self.stale_sessions() >= SESSIONS_STALE_MAX {
+                continue;
+            }
+            self.start(peer);
+        }
+    }
+
+    fn stale_sessions(&self) -> usize {
+        self.live.keys().filter(|peer| self.absent.contains(peer)).count()
+    }
+
+    fn start(&mut self, peer: OnionAddress) {
+        let (more, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        self.live.insert(peer, Live { more: more.clone(), end: end.clone(), again: false });
+        let work = Work {
+            peer,
+            greet: self.greetings.contains_key(&peer),
+            pushed: self.pushed.remove(&peer),
+            more,
+            end,
+        };
+        self.sessions.spawn(session::run(self.node.clone(), work));
+    }
+
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // A session that panicked does not say whose it was: forget those that no longer run.
+                tracing::error!("a delivery session failed: {error}");
+                self.node.trouble.note("delivery", "a delivery failed inside this program; see the log".into());
+                self.sessions.abort_all();
+                self.live.clear();
+                return;
+            }
+        };
+        let Some(live) = self.live.remove(&ended.peer) else { return };
+        if live.again {
+            self.pushed.insert(ended.peer);
+        }
+        if ended.reached {
+            self.absent.remove(&ended.peer);
+        } else {
+            self.absent.insert(ended.peer);
+        }
+        if ended.greeted {
+            self.greetings.remove(&ended.peer);
+        } else if let Some(greeting) = self.greetings.get_mut(&ended.peer) {
+            greeting.tries += 1;
+            greeting.at = tokio::time::Instant::now() + GREETING_PAUSE;
+            if greeting.tries >= GREETINGS_MAX {
+                self.greetings.remove(&ended.peer);
+            }
+        }
+    }
+
+    /// How long there will be nothing to do. With nothing waiting: until asked.
+    fn pause(&self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) -> Duration {
+        let at = tokio::time::Instant::now();
+        let greeting = self
+            .greetings
+            .iter()
+            .filter(|(peer, _)| !self.live.contains_key(peer))
+            .map(|(_, greeting)| greeting.at.saturating_duration_since(at))
+            .min();
+        let entries = waiting.iter().filter(|(peer, _)| !self.live.contains_key(peer)).flat_map(|(_, all)| all);
+        let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
+        // Everything due that found no place waits for a session to end, which wakes us.
+        let full = self.sessions.len() >= SESSIONS_MAX;
+        let floor = if full { SLEEP_MAX } else { Duration::from_millis(200) };
+        [greeting, retry].into_iter().flatten().min().map_or(Duration::from_secs(3600), |pause| pause.max(floor))
+    }
+}
