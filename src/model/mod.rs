@@ -1,9 +1,22 @@
 //! What decides: pure functions and types, with no clock, socket, store or random generator of their own.
 //!
 //! * `address`: `name+tag@<56>.onion`, parsed and proved
+//! * `identity`: the recovery words, and the keys that come from them
 //! * `letter`: a letter's names (`LetterId` on the wire, `LetterNo` in the store) and its envelope
+//! * `header`: the header block, split without changing a byte; `mailbox`: the addresses in its fields
+//! * `prepare`: what submission changes in a header; `trace`: what arrival drops from one and writes above it
+//! * `policy`: which names an identity answers to, and the limits that all faces share
+//! * `queue`: what becomes of a waiting letter after a try; `notice`: the letters that the node itself writes
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
+pub mod header;
+pub mod identity;
 pub mod letter;
+pub mod mailbox;
+pub mod notice;
+pub mod policy;
+pub mod prepare;
+pub mod queue;
 pub mod time;
+pub mod trace;
