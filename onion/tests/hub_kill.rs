@@ -2,6 +2,8 @@
 //!
 //! The test starts itself again as the node: a real process, killed by a real SIGKILL.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 use onion::hub::{SocketTransport, serve};
 use onion::memory::{Conditions, MemoryNetwork};
 use onion::{DialError, HostKey, Stream, Transport as _};
