@@ -5,6 +5,8 @@
 //! Tor by arti. Nothing here names an arti type in public, and nothing public has a type parameter.
 
 mod address;
+#[cfg(unix)]
+pub mod hub;
 pub mod memory;
 mod transport;
 

@@ -1,0 +1,107 @@
+//! Serves a memory network on a Unix socket, so that nodes in other processes can join it.
+//!
+//! `hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] [--delay-ms N] [--dial-ms N] [--storm]`
+//! prints `ready` and ends at SIGTERM, SIGINT or when its standard input, if that is a pipe, is closed. P is a probability per
+//! stream or dial; N milliseconds is the most that a chunk or a dial takes. The socket must not exist, or be a
+//! socket that nobody serves.
+
+use onion::hub;
+use onion::memory::{Conditions, MemoryNetwork};
+use std::error::Error;
+use std::fs::{File, Permissions};
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "usage: hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] \
+                     [--delay-ms N] [--dial-ms N] [--storm]";
+
+struct Wanted {
+    socket: PathBuf,
+    seed: u64,
+    conditions: Conditions,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let wanted = parse(std::env::args().skip(1))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = runtime.block_on(run(&wanted));
+    // Nobody serves it any more; the next hub would remove it too.
+    let _gone = std::fs::remove_file(&wanted.socket);
+    run
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Error>> {
+    let (mut socket, mut seed, mut conditions) = (None, 0, Conditions::default());
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} wants a value\n{USAGE}"));
+        match word.as_str() {
+            "--seed" => seed = value()?.parse()?,
+            "--cut" => conditions.cut = value()?.parse()?,
+            "--dial-failure" => conditions.dial_failure = value()?.parse()?,
+            "--black-hole" => conditions.black_hole = value()?.parse()?,
+            "--delay-ms" => conditions.delay = Duration::ZERO..Duration::from_millis(value()?.parse()?),
+            "--dial-ms" => conditions.dial = Duration::ZERO..Duration::from_millis(value()?.parse()?),
+            "--storm" => conditions = Conditions::storm(),
+            _ if socket.is_none() && !word.starts_with('-') => socket = Some(PathBuf::from(word)),
+            _ => return Err(format!("not understood: {word}\n{USAGE}").into()),
+        }
+    }
+    Ok(Wanted { socket: socket.ok_or(USAGE)?, seed, conditions })
+}
+
+async fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    clear(&wanted.socket)?;
+    let listener = UnixListener::bind(&wanted.socket)?;
+    std::fs::set_permissions(&wanted.socket, Permissions::from_mode(0o600))?;
+    let network = MemoryNetwork::new(wanted.seed, wanted.conditions.clone());
+    network.set_true_time(SystemTime::now());
+    println!("ready");
+    tokio::select! {
+        biased;
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = input_closed() => {}
+        () = hub::serve(network, listener) => {}
+    }
+    Ok(())
+}
+
+/// Removes a socket that a killed hub has left behind.
+fn clear(socket: &Path) -> Result<(), Box<dyn Error>> {
+    match std::fs::symlink_metadata(socket) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err("there is something else at the socket's path".into())
+        }
+        Ok(_) if UnixStream::connect(socket).is_ok() => Err("another hub serves this socket".into()),
+        Ok(_) => Ok(std::fs::remove_file(socket)?),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Waits for the end of standard input, in a thread of its own (it ends with the process).
+///
+/// Only a pipe tells that somebody has gone: a background job of a shell has an empty file there from the start.
+async fn input_closed() {
+    let is_pipe = || -> std::io::Result<bool> {
+        let input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        Ok(input.metadata()?.file_type().is_fifo())
+    };
+    if !is_pipe().unwrap_or(false) {
+        std::future::pending::<()>().await;
+    }
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut ignored = [0; 1024];
+        while std::io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        closed.send(())
+    });
+    let _closed = wait.await;
+}
