@@ -1,0 +1,140 @@
+//! `Parcel`: a letter on its way into the store, whichever port it came through.
+//!
+//! It takes the content in pieces, cuts the header off, has the model look at it, and streams the rest into the
+//! store; memory is one header and one chunk. The first thing that goes wrong is kept and answered at the end, once
+//! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
+
+use crate::model::header::{Cut, HeaderCutter, HeaderError};
+use crate::node::desk::Desk;
+use crate::node::receive::{self, Arriving};
+use crate::node::submit::{self, Leaving, Submitted};
+use crate::protocol::smtp::Reply;
+use crate::store::{LetterWriter, StoreError};
+use std::sync::Arc;
+
+/// A letter that is coming in, from a peer or from the identity's own mail program.
+pub struct Parcel {
+    desk: Arc<Desk>,
+    kind: Kind,
+    stage: Stage,
+    refused: Option<Reply>,
+}
+
+/// Which way it goes.
+pub(super) enum Kind {
+    Arriving(Arriving),
+    Leaving(Leaving),
+}
+
+enum Stage {
+    Header(HeaderCutter),
+    Content { head: Head, writer: LetterWriter },
+    Broken,
+}
+
+/// The header, looked through.
+pub(super) enum Head {
+    Arriving { prefix: Vec<u8> },
+    Leaving(Box<crate::model::prepare::Prepared>),
+}
+
+impl Parcel {
+    pub(super) fn new(desk: Arc<Desk>, kind: Kind) -> Self {
+        Self { desk, kind, stage: Stage::Header(HeaderCutter::default()), refused: None }
+    }
+
+    /// Takes the next piece of the letter.
+    pub async fn write(&mut self, piece: &[u8]) {
+        if self.refused.is_none()
+            && let Err(reply) = self.take(piece).await
+        {
+            self.refused = Some(reply);
+            self.stage = Stage::Broken;
+        }
+    }
+
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Reply> {
+        if let Stage::Header(cutter) = &mut self.stage {
+            let Cut::Content(at) = cutter.push(piece).map_err(|error| bad_header(&error))? else {
+                return Ok(());
+            };
+            let block = std::mem::take(cutter).into_block();
+            self.open_content(&block).await?;
+            return self.put(&piece[at..]).await;
+        }
+        self.put(piece).await
+    }
+
+    async fn put(&mut self, piece: &[u8]) -> Result<(), Reply> {
+        let Stage::Content { writer, .. } = &mut self.stage else { return Ok(()) };
+        if writer.len() + piece.len() as u64 > crate::model::policy::LETTER_SIZE_MAX {
+            return Err(Reply::new(552, 3, 4, "this letter is larger than this node takes"));
+        }
+        writer.write(piece).await.map_err(|error| self.desk.disk_reply(&error))
+    }
+
+    /// The header is complete: looks through it, and writes what is kept of it.
+    async fn open_content(&mut self, block: &[u8]) -> Result<(), Reply> {
+        let mut writer = self.desk.store.letter_writer();
+        let (head, header) = match &self.kind {
+            Kind::Arriving(arriving) => receive::screen(&self.desk, arriving, block)?,
+            Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
+        };
+        writer.write(&header).await.map_err(|error| self.desk.disk_reply(&error))?;
+        self.stage = Stage::Content { head, writer };
+        Ok(())
+    }
+
+    /// The letter is complete: keeps it durably.
+    pub async fn finish(self) -> Result<(), Reply> {
+        self.file().await.map(|_| ())
+    }
+
+    /// The same, telling what became of it if it was one to send.
+    pub(crate) async fn file(mut self) -> Result<Option<Submitted>, Reply> {
+        if self.refused.is_none() && matches!(self.stage, Stage::Header(_)) {
+            // The letter ended inside its header: it has no content.
+            let Stage::Header(cutter) = std::mem::replace(&mut self.stage, Stage::Broken) else {
+                return Err(Reply::new(451, 3, 0, "internal error"));
+            };
+            self.open_content(&cutter.into_block()).await?;
+        }
+        if let Some(reply) = self.refused {
+            return Err(reply);
+        }
+        let Stage::Content { head, writer } = self.stage else {
+            return Err(Reply::new(451, 3, 0, "internal error"));
+        };
+        let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
+        match (self.kind, head) {
+            (Kind::Arriving(arriving), Head::Arriving { prefix }) => {
+                receive::keep(&self.desk, arriving, prefix, body).await?;
+                Ok(None)
+            }
+            (Kind::Leaving(leaving), Head::Leaving(prepared)) => {
+                submit::keep(&self.desk, leaving, *prepared, body).await.map(Some)
+            }
+            _ => Err(Reply::new(451, 3, 0, "internal error")),
+        }
+    }
+}
+
+fn bad_header(error: &HeaderError) -> Reply {
+    Reply::new(554, 6, 0, "the letter's header is broken").saying(error.to_string())
+}
+
+impl Desk {
+    /// What a sender is told when the disk does not play along, and what the owner sees in `status`.
+    pub(super) fn disk_reply(&self, error: &StoreError) -> Reply {
+        match error {
+            StoreError::Full => {
+                self.trouble.note("disk", "the disk is full: letters are refused until there is room".into());
+                Reply::new(452, 3, 1, "no room on this node's disk; try again later")
+            }
+            error => {
+                self.trouble.note("disk", format!("letters cannot be kept: {error}"));
+                Reply::new(451, 3, 0, "this node cannot keep letters at present; try again later")
+            }
+        }
+    }
+}

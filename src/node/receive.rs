@@ -1,0 +1,90 @@
+//! A letter that a peer brings: who brings it, what its header says, and the one commit that keeps it.
+
+use crate::model::address::MailAddress;
+use crate::model::letter::LetterId;
+use crate::model::trace::{self, Arrival, ScreenError};
+use crate::node::desk::{Desk, INBOX};
+use crate::node::parcel::{Head, Kind, Parcel};
+use crate::protocol::smtp::server::Envelope;
+use crate::protocol::smtp::{Reply, ReversePath};
+use crate::store::{Body, Flags};
+use onion::OnionAddress;
+use std::sync::Arc;
+
+/// A letter that has been announced by a peer.
+pub(super) struct Arriving {
+    proved: Option<OnionAddress>,
+    id: Option<LetterId>,
+    return_path: Option<MailAddress>,
+    recipients: Vec<MailAddress>,
+}
+
+/// Lets a letter come, if it may.
+pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope) -> Result<Parcel, Reply> {
+    let return_path = match &envelope.from {
+        ReversePath::Null => None,
+        path => path.address().cloned(),
+    };
+    let arriving = Arriving {
+        proved: envelope.proved,
+        id: envelope.letter,
+        return_path,
+        recipients: envelope.recipients.as_slice().to_vec(),
+    };
+    Ok(Parcel::new(desk.clone(), Kind::Arriving(arriving)))
+}
+
+/// Looks through the header; gives our own lines above it and what is kept of it.
+pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
+    let own = desk.identity.onion();
+    let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
+    let prefix = trace::trace_lines(&Arrival {
+        own: &own,
+        proved: arriving.proved.as_ref(),
+        proof: trace::proof_of(&screened.authors, arriving.proved.as_ref()),
+        return_path: arriving.return_path.as_ref(),
+        recipient: match arriving.recipients.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        },
+        id: arriving.id,
+        at: desk.now(),
+    });
+    Ok((Head::Arriving { prefix }, screened.header))
+}
+
+fn refusal(error: &ScreenError) -> Reply {
+    match error {
+        ScreenError::Loop => Reply::new(554, 4, 6, "").saying(error.to_string()),
+        _ => Reply::new(554, 6, 0, "").saying(error.to_string()),
+    }
+}
+
+/// One commit: the letter in INBOX, its seen key, the peer. A letter seen before is acknowledged and not kept again.
+pub(super) async fn keep(desk: &Desk, arriving: Arriving, prefix: Vec<u8>, body: Body) -> Result<(), Reply> {
+    let now = desk.now();
+    let filed = desk
+        .store
+        .write(move |tx| {
+            let seen = arriving.proved.zip(arriving.id);
+            if let Some((peer, id)) = seen
+                && !tx.seen().insert(&peer, id, now)?
+            {
+                return Ok(false);
+            }
+            let letter = tx.letters().add(&body, &prefix)?;
+            tx.messages().append(INBOX, letter, Flags::default(), now)?;
+            if let Some(peer) = arriving.proved {
+                tx.peers().received_from(&peer, now)?;
+            }
+            Ok(true)
+        })
+        .await;
+    match filed {
+        Ok(_) => {
+            desk.trouble.clear("disk");
+            Ok(())
+        }
+        Err(error) => Err(desk.disk_reply(&error)),
+    }
+}

@@ -1,0 +1,138 @@
+//! A letter that the identity sends: its header made ready, and the one commit that queues it.
+
+use crate::model::address::MailAddress;
+use crate::model::letter::{LetterId, Recipients};
+use crate::model::policy;
+use crate::model::prepare::{self, PrepareError, Prepared};
+use crate::model::queue::Entry;
+use crate::model::trace::{self, Arrival, Proof};
+use crate::node::desk::{Desk, INBOX, OUTBOX, SENT};
+use crate::node::parcel::{Head, Kind, Parcel};
+use crate::protocol::smtp::Reply;
+use crate::store::{Body, Flags};
+use onion::OnionAddress;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A letter that the author has announced.
+pub(super) struct Leaving {
+    recipients: Recipients,
+}
+
+/// What became of a letter that was submitted.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Submitted {
+    /// Its Message-ID, angle brackets included.
+    pub message_id: String,
+    /// How many recipients it waits for.
+    pub queued: usize,
+    /// How many recipients are this identity itself; the letter is in INBOX already.
+    pub own: usize,
+}
+
+/// Lets a letter come, if the queue has room for it.
+pub async fn begin(desk: &Arc<Desk>, recipients: &Recipients) -> Result<Parcel, Reply> {
+    if recipients.as_slice().len() > policy::RECIPIENTS_MAX {
+        return Err(Reply::new(452, 5, 3, "too many recipients for one letter; send it in several"));
+    }
+    let waiting = desk.queue_len().await.map_err(|error| desk.disk_reply(&error))?;
+    if waiting + recipients.as_slice().len() > policy::QUEUE_LEN_MAX {
+        return Err(Reply::new(452, 3, 1, "the queue is full; cancel some of what waits, or try again later"));
+    }
+    Ok(Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients: recipients.clone() })))
+}
+
+/// Makes the header ready; gives what belongs to the author's copy and the header as it goes out.
+pub(super) fn prepare(desk: &Desk, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
+    let mut prepared =
+        prepare::prepare(block, desk.identity.names(), desk.now(), desk.draw()).map_err(|error| refusal(&error))?;
+    let header = std::mem::take(&mut prepared.header);
+    Ok((Head::Leaving(Box::new(prepared)), header))
+}
+
+fn refusal(error: &PrepareError) -> Reply {
+    match error {
+        PrepareError::OtherAuthor { .. } | PrepareError::NoAuthor { .. } => {
+            Reply::new(550, 7, 1, "").saying(error.to_string())
+        }
+        _ => Reply::new(554, 6, 0, "").saying(error.to_string()),
+    }
+}
+
+/// One commit: the copy in Sent (with Bcc), the copy in Outbox, an entry for each recipient; for the identity itself
+/// the letter goes straight to INBOX.
+pub(super) async fn keep(
+    desk: &Desk,
+    leaving: Leaving,
+    prepared: Prepared,
+    body: Body,
+) -> Result<Submitted, Reply> {
+    let own_onion = desk.identity.onion();
+    let (own, others): (Vec<MailAddress>, Vec<MailAddress>) =
+        leaving.recipients.as_slice().iter().cloned().partition(|to| to.onion == own_onion);
+    if let Some(stranger) = own.iter().find(|to| !desk.identity.names().owns(to)) {
+        let text = format!("{} is at your own address, and you have no such name", stranger.local.as_str());
+        return Err(Reply::new(550, 1, 1, "").saying(text));
+    }
+    let submitted = Submitted {
+        message_id: prepared.message_id.clone(),
+        queued: others.len(),
+        own: own.len(),
+    };
+    let now = desk.now();
+    let from = desk.identity.address().local;
+    let ids = draw_ids(desk, &others);
+    let trace = own_trace(desk, &own);
+    let message_ids: Vec<String> =
+        std::iter::once(prepared.message_id).chain(prepared.replaced_message_id).collect();
+    let prefix = prepared.sent_prefix;
+    let kept = desk
+        .store
+        .write(move |tx| {
+            let letter = tx.letters().add(&body, &prefix)?;
+            let size = tx.letters().size(letter)?;
+            let sent = tx.messages().append(SENT, letter, Flags::seen(), now)?;
+            for id in &message_ids {
+                tx.sent_ids().insert(id, sent)?;
+            }
+            if !others.is_empty() {
+                let outbox = tx.messages().append(OUTBOX, letter, Flags::seen(), now)?;
+                for to in &others {
+                    let entry = Entry::new(letter, ids[&to.onion], from.clone(), to.clone(), size, now, outbox);
+                    tx.queue().add(&entry)?;
+                }
+            }
+            if !own.is_empty() {
+                let copy = tx.letters().add(&body, &trace)?;
+                tx.messages().append(INBOX, copy, Flags::default(), now)?;
+            }
+            Ok(())
+        })
+        .await;
+    kept.map_err(|error| desk.disk_reply(&error))?;
+    desk.trouble.clear("disk");
+    desk.orders.look();
+    Ok(submitted)
+}
+
+/// One id for each onion: the recipients at one onion are served by one transaction.
+fn draw_ids(desk: &Desk, recipients: &[MailAddress]) -> BTreeMap<OnionAddress, LetterId> {
+    recipients.iter().map(|to| to.onion).map(|onion| (onion, LetterId(desk.draw()))).collect()
+}
+
+/// Our own lines above a letter to oneself.
+fn own_trace(desk: &Desk, own: &[MailAddress]) -> Vec<u8> {
+    let onion = desk.identity.onion();
+    trace::trace_lines(&Arrival {
+        own: &onion,
+        proved: Some(&onion),
+        proof: Proof::Pass,
+        return_path: Some(&desk.identity.address()),
+        recipient: match own {
+            [only] => Some(only),
+            _ => None,
+        },
+        id: None,
+        at: desk.now(),
+    })
+}
