@@ -13,6 +13,7 @@ use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,10 +26,15 @@ struct Wanted {
     conditions: Conditions,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let wanted = parse(std::env::args().skip(1))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(&wanted))
+fn main() -> ExitCode {
+    let served = parse(std::env::args().skip(1)).and_then(|wanted| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run(&wanted))
+    });
+    if let Err(error) = &served {
+        eprintln!("hub: {error}");
+    }
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Error>> {
