@@ -1,21 +1,20 @@
 //! Serves a memory network on a Unix socket, so that nodes in other processes can join it.
 //!
 //! `hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] [--delay-ms N] [--dial-ms N] [--storm]`
-//! prints `ready` and ends at SIGTERM, SIGINT or when its standard input, if that is a pipe, is closed. P is a probability per
-//! stream or dial; N milliseconds is the most that a chunk or a dial takes. The socket must not exist, or be a
-//! socket that nobody serves.
+//! prints `ready` and ends at SIGTERM, SIGINT or when its standard input, if that is a pipe, is closed. P is a
+//! probability per stream or dial; N milliseconds is the most that a chunk or a dial takes. At SOCKET there must be
+//! nothing, or a socket that nobody serves; anything else is refused and left alone.
 
 use onion::hub;
 use onion::memory::{Conditions, MemoryNetwork};
 use std::error::Error;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] \
@@ -27,13 +26,15 @@ struct Wanted {
     conditions: Conditions,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let wanted = parse(std::env::args().skip(1))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = runtime.block_on(run(&wanted));
-    // Nobody serves it any more; the next hub would remove it too.
-    let _gone = std::fs::remove_file(&wanted.socket);
-    run
+fn main() -> ExitCode {
+    let served = parse(std::env::args().skip(1)).and_then(|wanted| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run(&wanted))
+    });
+    if let Err(error) = &served {
+        eprintln!("hub: {error}");
+    }
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Error>> {
@@ -58,9 +59,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Erro
 async fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    clear(&wanted.socket)?;
-    let listener = UnixListener::bind(&wanted.socket)?;
-    std::fs::set_permissions(&wanted.socket, Permissions::from_mode(0o600))?;
+    let (listener, _bound) = hub::bind(&wanted.socket)?;
     let network = MemoryNetwork::new(wanted.seed, wanted.conditions.clone());
     network.set_true_time(SystemTime::now());
     println!("ready");
@@ -72,18 +71,6 @@ async fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
         () = hub::serve(network, listener) => {}
     }
     Ok(())
-}
-
-/// Removes a socket that a killed hub has left behind.
-fn clear(socket: &Path) -> Result<(), Box<dyn Error>> {
-    match std::fs::symlink_metadata(socket) {
-        Ok(found) if !found.file_type().is_socket() => {
-            Err("there is something else at the socket's path".into())
-        }
-        Ok(_) if UnixStream::connect(socket).is_ok() => Err("another hub serves this socket".into()),
-        Ok(_) => Ok(std::fs::remove_file(socket)?),
-        Err(_) => Ok(()),
-    }
 }
 
 /// Waits for the end of standard input, in a thread of its own (it ends with the process).

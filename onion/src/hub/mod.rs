@@ -4,7 +4,7 @@
 //! proper end reads as reset. Leaves what the network does to dials and streams to `memory`. For tests and scripts
 //! on one machine: whoever may open the socket may speak for any address.
 //!
-//! `wire format` below; `connection` one socket connection; `serve` the hub's side; `client` the node's side.
+//! `connection` one socket connection; `serve` the hub's side; `client` the node's side; `socket` the file.
 //!
 //! | first line of a connection | answers | then |
 //! |---|---|---|
@@ -18,9 +18,11 @@
 mod client;
 mod connection;
 mod serve;
+mod socket;
 
 pub use client::SocketTransport;
 pub use serve::serve;
+pub use socket::{BindError, Bound, bind};
 
 /// Longest line in bytes, without its end: two addresses and two numbers fit twice.
 const LINE_MAX: usize = 300;

@@ -243,3 +243,22 @@ async fn nonsense_is_answered_and_closed() {
     socket.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, "gone\n");
 }
+
+#[tokio::test]
+async fn a_frame_that_announces_too_much_breaks_its_stream_only() {
+    let hub = Hub::new("frame");
+    let b = hub.join(2);
+    let mut listener = b.listen(key(2), PORT).await.unwrap();
+    for head in [[0xff; 4], [0, 4, 0, 1]] {
+        let mut socket = UnixStream::connect(hub.socket()).await.unwrap();
+        let dial = format!("dial {} {} {PORT} 20000\n", address(1).host(), address(2).host());
+        socket.write_all(dial.as_bytes()).await.unwrap();
+        let mut answer = [0; 3];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"ok\n");
+        socket.write_all(b"\0\0\0\x02hi").await.unwrap();
+        socket.write_all(&head).await.unwrap();
+        let mut accepted = listener.accept().await.unwrap();
+        assert_eq!(read_out(&mut accepted).await, (b"hi".to_vec(), Some(ErrorKind::ConnectionReset)));
+    }
+}
