@@ -55,19 +55,23 @@ impl OnionAddress {
         if !suffix.eq_ignore_ascii_case(SUFFIX) {
             return Err(AddressError::Suffix);
         }
+        if !label.is_ascii() {
+            return Err(AddressError::Alphabet);
+        }
         if label.len() != LABEL_LEN {
-            return Err(AddressError::Length(label.chars().count()));
+            return Err(AddressError::Length(label.len()));
         }
         let raw =
             BASE32_NOPAD.decode(label.to_ascii_uppercase().as_bytes()).map_err(|_| AddressError::Alphabet)?;
         let raw: [u8; 35] = raw.try_into().map_err(|_| AddressError::Alphabet)?;
         let mut key = [0; 32];
         key.copy_from_slice(&raw[..32]);
+        // The checksum covers the version, so a typing error in the last letters is told apart from another version.
+        if raw[32..34] != checksum(&key, raw[34]) {
+            return Err(AddressError::Checksum);
+        }
         if raw[34] != VERSION {
             return Err(AddressError::Version(raw[34]));
-        }
-        if raw[32..34] != checksum(&key) {
-            return Err(AddressError::Checksum);
         }
         Self::from_public_key(key)
     }
@@ -91,7 +95,7 @@ impl OnionAddress {
     pub fn host(&self) -> String {
         let mut raw = [0; 35];
         raw[..32].copy_from_slice(&self.0);
-        raw[32..34].copy_from_slice(&checksum(&self.0));
+        raw[32..34].copy_from_slice(&checksum(&self.0, VERSION));
         raw[34] = VERSION;
         let mut host = BASE32_NOPAD.encode(&raw);
         host.make_ascii_lowercase();
@@ -100,11 +104,11 @@ impl OnionAddress {
     }
 }
 
-fn checksum(key: &[u8; 32]) -> [u8; 2] {
+fn checksum(key: &[u8; 32], version: u8) -> [u8; 2] {
     let mut hash = Sha3_256::new();
     hash.update(b".onion checksum");
     hash.update(key);
-    hash.update([VERSION]);
+    hash.update([version]);
     let digest = hash.finalize();
     [digest[0], digest[1]]
 }
@@ -157,7 +161,13 @@ mod tests {
         assert_eq!(parse(&format!("\u{430}{}.onion", &label[2..])), Err(AddressError::Alphabet));
         assert_eq!(parse(&format!("1{}.onion", &label[1..])), Err(AddressError::Alphabet));
         assert_eq!(parse(&TOR_PROJECT.replacen('2', "3", 1)), Err(AddressError::Checksum));
-        assert_eq!(parse(&format!("{}e.onion", &label[..55])), Err(AddressError::Version(4)));
+        assert_eq!(parse(&format!("{}e.onion", &label[..55])), Err(AddressError::Checksum));
+        assert_eq!(parse(&format!("{}\u{e9}.onion", &label[..55])), Err(AddressError::Alphabet));
+        let mut older = BASE32_NOPAD.decode(label.to_uppercase().as_bytes()).unwrap();
+        older[34] = 2;
+        let sum = checksum(older[..32].try_into().unwrap(), 2);
+        older[32..34].copy_from_slice(&sum);
+        assert_eq!(parse(&format!("{}.onion", BASE32_NOPAD.encode(&older))), Err(AddressError::Version(2)));
         assert_eq!(parse("onion"), Err(AddressError::Suffix));
         assert_eq!(parse("\u{430}onion"), Err(AddressError::Suffix));
     }

@@ -20,7 +20,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Transport: Send + Sync {
     /// Opens a byte stream to `port` of `to`, within `deadline`.
     ///
-    /// Streams to different peers share no circuit. Dropping the future gives the attempt up.
+    /// Streams to different peers share no circuit. Dropping the future gives the attempt up. A deadline that passes
+    /// while the network is up is [`DialError::Absent`].
     fn dial(
         &self,
         to: OnionAddress,
@@ -137,9 +138,10 @@ pub enum ListenError {
 
 /// Streams that arrive at the hosted address. Dropping it stops hosting.
 pub struct Listener {
-    incoming: tokio::sync::mpsc::Receiver<Inbound>,
-    /// Kept so that the service lives as long as the listener.
+    /// Kept so that the service lives as long as the listener; dropped first, so that nothing arrives at a closed
+    /// channel.
     _guard: Box<dyn Send + Sync>,
+    incoming: tokio::sync::mpsc::Receiver<Inbound>,
 }
 
 /// One stream that arrived. Who dialled is not known (Tor tells nothing about callers).
@@ -163,7 +165,8 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// A byte stream between two onions, whatever carries it. Writes may be buffered: flush.
+/// A byte stream between two onions, whatever carries it. Writes may be buffered: flush. There is no half-close:
+/// `shutdown` ends both directions, and an end of stream is never proof that everything has arrived.
 pub struct Stream(Box<dyn Duplex>);
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -11,8 +11,18 @@ const COLUMNS_MAX: usize = 120;
 const LAYERS: [&str; 5] = ["model", "protocol", "store", "node", "face"];
 /// What may stand at the top, dot-files aside.
 const TOP: [&str; 12] = [
-    "Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "deny.toml", "src", "onion", "tests",
-    "scripts", "docs", "examples",
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "deny.toml",
+    "src",
+    "onion",
+    "tests",
+    "scripts",
+    "docs",
+    "examples",
 ];
 
 fn root() -> PathBuf {
@@ -82,7 +92,10 @@ fn only_the_onion_crate_names_arti() {
     let mut findings = Vec::new();
     for path in files(&root().join("src"), ".rs") {
         let text = fs::read_to_string(&path).expect("a source file reads");
-        if ["arti_client", "tor_hsservice", "tor_proto", "tor_rtcompat"].iter().any(|name| text.contains(name)) {
+        if ["arti_client", "tor_hsservice", "tor_proto", "tor_rtcompat"]
+            .iter()
+            .any(|name| text.contains(name))
+        {
             findings.push(short(&path));
         }
     }
@@ -117,7 +130,8 @@ fn files_are_short_and_lines_fit() {
             if text.lines().count() > LINES_MAX {
                 findings.push(format!("{}: {} lines", short(&path), text.lines().count()));
             }
-            for (at, line) in text.lines().enumerate().filter(|(_, line)| line.chars().count() > COLUMNS_MAX) {
+            for (at, line) in text.lines().enumerate().filter(|(_, line)| line.chars().count() > COLUMNS_MAX)
+            {
                 findings.push(format!("{}:{}: {} columns", short(&path), at + 1, line.chars().count()));
             }
         }
@@ -129,9 +143,17 @@ fn files_are_short_and_lines_fit() {
 fn no_marker_words() {
     // Written in two halves, so that this file does not find itself.
     let words = [
-        concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("to", "do!("),
-        concat!("unimple", "mented!("), concat!("#[ig", "nore"), concat!("for ", "now"), concat!("place", "holder"),
-        concat!("not yet imple", "mented"), concat!("thread::sl", "eep"),
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("HA", "CK"),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+        concat!("for ", "now"),
+        concat!("place", "holder"),
+        concat!("not yet imple", "mented"),
+        concat!("thread::sl", "eep"),
     ];
     let mut findings = Vec::new();
     for dir in ["src", "onion", "tests", "examples", "scripts", "docs", "README.md"] {
