@@ -6,7 +6,8 @@
 //! * `header`: the header block, split without changing a byte; `mailbox`: the addresses in its fields
 //! * `prepare`: what submission changes in a header; `trace`: what arrival drops from one and writes above it
 //! * `policy`: which names an identity answers to, and the limits that all faces share
-//! * `queue`: what becomes of a waiting letter after a try; `notice`: the letters that the node itself writes
+//! * `queue`: what becomes of a waiting letter after a try; `outcome`: how a try ended
+//! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
@@ -15,8 +16,10 @@ pub mod identity;
 pub mod letter;
 pub mod mailbox;
 pub mod notice;
+pub mod outcome;
 pub mod policy;
 pub mod prepare;
 pub mod queue;
 pub mod time;
 pub mod trace;
+pub mod welcome;
