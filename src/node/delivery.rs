@@ -4,7 +4,7 @@
 //! most one session; sessions are bounded, and peers that were absent last time get at most half of the places, so
 //! that however many are absent, those who are there are served.
 
-use crate::model::queue::{self, Entry};
+use crate::model::queue::{self, DuePeer, Entry, State};
 use crate::model::time::UnixTime;
 use crate::node::Node;
 use crate::node::orders::Asked;
@@ -73,14 +73,14 @@ impl Delivery {
         loop {
             let now_stage = bootstrap.borrow_and_update().stage;
             if stage < Stage::Dialling && now_stage >= Stage::Dialling {
-                self.node.orders.push_all();
+                self.node.desk.orders.push_all();
             }
             stage = now_stage;
             let pause = self.run_once(stage).await;
             tokio::select! {
                 biased;
                 Some(ended) = self.sessions.join_next() => self.ended(ended),
-                () = self.node.orders.asked() => {}
+                () = self.node.desk.orders.asked() => {}
                 Ok(()) = bootstrap.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -89,11 +89,11 @@ impl Delivery {
 
     /// Looks at everything, starts what is due, and says how long nothing will be.
     async fn run_once(&mut self, stage: Stage) -> Duration {
-        let asked = self.node.orders.take();
+        let asked = self.node.desk.orders.take();
         let entries = match self.node.desk.queue().await {
             Ok(entries) => entries,
             Err(error) => {
-                self.node.trouble.note("queue", format!("the queue cannot be read: {error}"));
+                self.node.desk.trouble.note("queue", format!("the queue cannot be read: {error}"));
                 return SLEEP_MAX;
             }
         };
@@ -149,8 +149,16 @@ impl Delivery {
         if due.is_empty() {
             return;
         }
-        let seen = self.node.desk.last_seen(&due).await.unwrap_or_default();
-        for peer in queue::dial_order(due, |peer| seen.get(peer).copied()) {
+        let due = due.into_iter().map(|peer| (peer, due_since(waiting.get(&peer), now))).collect();
+        let mut order = match self.node.desk.due_peers(due).await {
+            Ok(order) => order,
+            Err(error) => {
+                self.node.desk.trouble.note("queue", format!("the peers cannot be read: {error}"));
+                return;
+            }
+        };
+        queue::dial_order(&mut order);
+        for DuePeer { peer, .. } in order {
             if self.sessions.len() >= SESSIONS_MAX {
                 break;
             }
@@ -184,7 +192,7 @@ impl Delivery {
             Err(error) => {
                 // A session that panicked does not say whose it was: forget those that no longer run.
                 tracing::error!("a delivery session failed: {error}");
-                self.node.trouble.note("delivery", "a delivery failed inside this program; see the log".into());
+                self.node.desk.trouble.note("delivery", "a delivery failed inside this program; see the log".into());
                 self.sessions.abort_all();
                 self.live.clear();
                 return;
@@ -226,4 +234,13 @@ impl Delivery {
         let floor = if full { SLEEP_MAX } else { Duration::from_millis(200) };
         [greeting, retry].into_iter().flatten().min().map_or(Duration::from_secs(3600), |pause| pause.max(floor))
     }
+}
+
+/// Since when the oldest of these entries has been due; now, if none is.
+fn due_since(entries: Option<&Vec<Entry>>, now: UnixTime) -> UnixTime {
+    let next = |entry: &Entry| {
+        let State::Waiting { next, .. } = &entry.state;
+        *next
+    };
+    entries.into_iter().flatten().map(next).min().unwrap_or(now).min(now)
 }

@@ -42,7 +42,7 @@ pub(super) async fn watch_for_sleep(node: Arc<Node>) {
         let wall = wall.elapsed().unwrap_or_default();
         if wall.saturating_sub(running.elapsed()) > SLEPT_MIN {
             tracing::info!("the machine slept; telling the peers that we are up");
-            node.orders.push_all();
+            node.desk.orders.push_all();
             greet_peers(&node).await;
         }
     }
@@ -52,7 +52,7 @@ async fn greet_peers(node: &Node) {
     let peers = match node.desk.recent_peers(PEERS_MAX).await {
         Ok(peers) => peers,
         Err(error) => {
-            node.trouble.note("presence", format!("the list of peers cannot be read: {error}"));
+            node.desk.trouble.note("presence", format!("the list of peers cannot be read: {error}"));
             return;
         }
     };
@@ -64,7 +64,7 @@ async fn greet_peers(node: &Node) {
     order.shuffle(&mut rng);
     let gap = SPREAD / u32::try_from(order.len()).unwrap_or(u32::MAX);
     for peer in order {
-        node.orders.greet(peer);
+        node.desk.orders.greet(peer);
         tokio::time::sleep(gap.mul_f64(rng.random_range(0.5..1.5))).await;
     }
 }

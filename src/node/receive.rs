@@ -3,7 +3,7 @@
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::trace::{self, Arrival, ScreenError};
-use crate::node::desk::{Desk, INBOX};
+use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::server::Envelope;
 use crate::protocol::smtp::{Reply, ReversePath};
@@ -62,7 +62,7 @@ fn refusal(error: &ScreenError) -> Reply {
 
 /// One commit: the letter in INBOX, its seen key, the peer. A letter seen before is acknowledged and not kept again.
 pub(super) async fn keep(desk: &Desk, arriving: Arriving, prefix: Vec<u8>, body: Body) -> Result<(), Reply> {
-    let now = desk.now();
+    let (folders, now) = (desk.folders, desk.now());
     let filed = desk
         .store
         .write(move |tx| {
@@ -73,7 +73,7 @@ pub(super) async fn keep(desk: &Desk, arriving: Arriving, prefix: Vec<u8>, body:
                 return Ok(false);
             }
             let letter = tx.letters().add(&body, &prefix)?;
-            tx.messages().append(INBOX, letter, Flags::default(), now)?;
+            tx.messages().append(folders.inbox, letter, Flags::default(), now)?;
             if let Some(peer) = arriving.proved {
                 tx.peers().received_from(&peer, now)?;
             }

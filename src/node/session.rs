@@ -4,7 +4,8 @@
 //! at once when the peer asks for a fresh one or when it fails.
 
 use crate::model::letter::{LetterId, Recipients};
-use crate::model::queue::{Entry, Outcome};
+use crate::model::outcome::{self, Outcome};
+use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
 use crate::protocol::smtp::client::{self, Cause, Client, Failure, Outgoing, Prove, Step};
 use crate::protocol::smtp::{Phase, Read, Reply, ReversePath, limits};
@@ -59,6 +60,7 @@ struct Batch {
 /// The whole conversation.
 pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
     let mut ended = Ended { peer: work.peer, reached: false, greeted: false };
+    let begun = node.moment();
     let stream = match node.transport.dial(work.peer, PORT, DIAL_DEADLINE).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -69,7 +71,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
                 DialError::NetworkDown => Outcome::NetworkDown,
                 DialError::Ours(text) => Outcome::Ours(text),
             };
-            settle_due(&node, &work, &BTreeSet::new(), &outcome).await;
+            settle_due(&node, &work, begun, &BTreeSet::new(), &outcome).await;
             return ended;
         }
     };
@@ -80,7 +82,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
         tracing::debug!(cause = %failure.cause, "a conversation with a peer broke off");
         // What was not tried on this connection shares its fate, so that a peer that breaks off is not dialled again
         // at once, and for ever.
-        settle_due(&node, &work, &tried, &failure_outcome(&failure)).await;
+        settle_due(&node, &work, begun, &tried, &failure_outcome(&failure)).await;
     }
     ended
 }
@@ -99,13 +101,15 @@ async fn converse(
         while !line.hurried
             && let Some(batch) = next_batch(node, work.peer, everything, tried).await {
             tried.extend(batch.numbers.iter().copied());
+            let begun = node.moment();
             let outcomes = deliver(node, line, &batch).await;
             ended.reached |= line.client.peer().is_some();
             match outcomes {
-                Ok(outcomes) => node.settle(batch.numbers.into_iter().zip(outcomes).collect()).await,
+                Ok(outcomes) => node.settle(begun, batch.numbers.into_iter().zip(outcomes).collect()).await,
                 Err(failure) => {
                     let outcome = failure_outcome(&failure);
-                    node.settle(batch.numbers.into_iter().map(|no| (no, outcome.clone())).collect()).await;
+                    let all = batch.numbers.into_iter().map(|no| (no, outcome.clone())).collect();
+                    node.settle(begun, all).await;
                     return Err(failure);
                 }
             }
@@ -178,25 +182,33 @@ async fn deliver(node: &Node, line: &mut Line, batch: &Batch) -> Result<Vec<Outc
 fn of_client(outcome: client::Outcome) -> Outcome {
     match outcome {
         client::Outcome::Accepted => Outcome::Accepted,
-        client::Outcome::Deferred(reply) => Outcome::Deferred { code: reply.code, text: reply.to_string() },
-        client::Outcome::Refused(reply) => Outcome::Refused { code: reply.code, text: reply.to_string() },
+        client::Outcome::Deferred(reply) => Outcome::Deferred(said(&reply)),
+        client::Outcome::Refused(reply) => Outcome::Refused(said(&reply)),
     }
+}
+
+fn said(reply: &Reply) -> outcome::Reply {
+    let mut shown = reply.to_string();
+    // The code stands by itself.
+    let text = shown.split_off(shown.len().min(4));
+    outcome::Reply { code: reply.code, text }
 }
 
 fn failure_outcome(failure: &Failure) -> Outcome {
     match &failure.cause {
         Cause::Unwelcome(reply) | Cause::ShutDown(reply) | Cause::AuthRefused(reply) => {
-            Outcome::Deferred { code: reply.code, text: reply.to_string() }
+            Outcome::Deferred(said(reply))
         }
         Cause::Violation(violation) => {
-            Outcome::Deferred { code: 450, text: format!("the other node broke the protocol: {violation}") }
+            let text = format!("the other node broke the protocol: {violation}");
+            Outcome::Deferred(outcome::Reply { code: 450, text })
         }
-        Cause::Lost | Cause::Silent => Outcome::Lost { after_body: failure.maybe_delivered },
+        Cause::Lost | Cause::Silent => Outcome::Lost { body_sent: failure.maybe_delivered },
     }
 }
 
 /// Settles every entry that was due for this session and not tried.
-async fn settle_due(node: &Node, work: &Work, tried: &BTreeSet<QueueNo>, outcome: &Outcome) {
+async fn settle_due(node: &Node, work: &Work, begun: Moment, tried: &BTreeSet<QueueNo>, outcome: &Outcome) {
     let now = node.desk.now();
     let Ok(waiting) = node.desk.queue_for(work.peer).await else { return };
     let due = waiting
@@ -204,7 +216,7 @@ async fn settle_due(node: &Node, work: &Work, tried: &BTreeSet<QueueNo>, outcome
         .filter(|(no, entry)| !tried.contains(no) && (work.pushed || entry.is_due(now)))
         .map(|(no, _)| (no, outcome.clone()))
         .collect();
-    node.settle(due).await;
+    node.settle(begun, due).await;
 }
 
 fn lost() -> Failure {
@@ -379,11 +391,11 @@ mod tests {
     #[test]
     fn a_stream_lost_after_the_body_is_told_apart() {
         let failure = Failure { cause: Cause::Lost, maybe_delivered: true };
-        assert!(matches!(failure_outcome(&failure), Outcome::Lost { after_body: true }));
+        assert!(matches!(failure_outcome(&failure), Outcome::Lost { body_sent: true }));
         let failure = Failure {
             cause: Cause::ShutDown(Reply::new(421, 3, 2, "going down")),
             maybe_delivered: false,
         };
-        assert!(matches!(failure_outcome(&failure), Outcome::Deferred { code: 421, .. }));
+        assert!(matches!(failure_outcome(&failure), Outcome::Deferred(outcome::Reply { code: 421, .. })));
     }
 }

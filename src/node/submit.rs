@@ -6,7 +6,7 @@ use crate::model::policy;
 use crate::model::prepare::{self, PrepareError, Prepared};
 use crate::model::queue::Entry;
 use crate::model::trace::{self, Arrival, Proof};
-use crate::node::desk::{Desk, INBOX, OUTBOX, SENT};
+use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::Reply;
 use crate::store::{Body, Flags};
@@ -79,7 +79,7 @@ pub(super) async fn keep(
         queued: others.len(),
         own: own.len(),
     };
-    let now = desk.now();
+    let (folders, now) = (desk.folders, desk.now());
     let from = desk.identity.address().local;
     let ids = draw_ids(desk, &others);
     let trace = own_trace(desk, &own);
@@ -91,12 +91,12 @@ pub(super) async fn keep(
         .write(move |tx| {
             let letter = tx.letters().add(&body, &prefix)?;
             let size = tx.letters().size(letter)?;
-            let sent = tx.messages().append(SENT, letter, Flags::seen(), now)?;
+            let sent = tx.messages().append(folders.sent, letter, Flags::seen(), now)?;
             for id in &message_ids {
                 tx.sent_ids().insert(id, sent)?;
             }
             if !others.is_empty() {
-                let outbox = tx.messages().append(OUTBOX, letter, Flags::seen(), now)?;
+                let outbox = tx.messages().append(folders.outbox, letter, Flags::seen(), now)?;
                 for to in &others {
                     let entry = Entry::new(letter, ids[&to.onion], from.clone(), to.clone(), size, now, outbox);
                     tx.queue().add(&entry)?;
@@ -104,7 +104,7 @@ pub(super) async fn keep(
             }
             if !own.is_empty() {
                 let copy = tx.letters().add(&body, &trace)?;
-                tx.messages().append(INBOX, copy, Flags::default(), now)?;
+                tx.messages().append(folders.inbox, copy, Flags::default(), now)?;
             }
             Ok(())
         })

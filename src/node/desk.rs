@@ -1,0 +1,160 @@
+//! `Desk`: the identity and its store, with a clock and randomness: everything that can be done without a network.
+//!
+//! The running node has one, and so has a command that runs while no node does.
+
+use crate::model::address::{LocalPart, MailAddress};
+use crate::model::identity::Identity;
+use crate::model::letter::LetterNo;
+use crate::model::queue::{DuePeer, Entry};
+use crate::model::time::UnixTime;
+use crate::node::clock::Clock;
+use crate::node::orders::Orders;
+use crate::node::trouble::Trouble;
+use crate::store::{LetterReader, MailboxNo, QueueNo, Store, StoreError};
+use onion::OnionAddress;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The identity's place of work.
+pub struct Desk {
+    pub(crate) identity: Identity,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) orders: Orders,
+    pub(crate) trouble: Trouble,
+    pub(crate) folders: Folders,
+    rng: Mutex<StdRng>,
+}
+
+/// The folders that the node itself files into.
+#[derive(Debug, Clone, Copy)]
+pub struct Folders {
+    /// What arrived.
+    pub inbox: MailboxNo,
+    /// What was sent.
+    pub sent: MailboxNo,
+    /// What waits to be delivered.
+    pub outbox: MailboxNo,
+}
+
+impl Desk {
+    /// Sets the desk up over an open store. `seed` must come from the system's generator, but for simulations.
+    pub async fn new(
+        identity: Identity,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        seed: [u8; 32],
+    ) -> Result<Self, StoreError> {
+        let folders = store
+            .read(|rx| {
+                let find = |name: &str| {
+                    rx.mailboxes().find(&name.parse()?)?.ok_or(StoreError::NoMailbox)
+                };
+                Ok(Folders { inbox: find("INBOX")?, sent: find("Sent")?, outbox: find("Outbox")? })
+            })
+            .await?;
+        Ok(Self {
+            identity,
+            store,
+            clock,
+            orders: Orders::default(),
+            trouble: Trouble::default(),
+            folders,
+            rng: Mutex::new(StdRng::from_seed(seed)),
+        })
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Fresh random bytes.
+    pub fn draw<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A generator of one's own, drawn from this one.
+    pub fn rng(&self) -> StdRng {
+        StdRng::from_seed(self.draw())
+    }
+
+    /// The identity.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The identity's address under this local part.
+    pub(super) fn sender(&self, local: &LocalPart) -> MailAddress {
+        MailAddress { local: local.clone(), onion: self.identity.onion() }
+    }
+
+    /// Everything that waits, in the order it was accepted.
+    pub async fn queue(&self) -> Result<Vec<(QueueNo, Entry)>, StoreError> {
+        self.store.read(|rx| rx.queue().all()).await
+    }
+
+    /// How many entries wait.
+    pub async fn queue_len(&self) -> Result<usize, StoreError> {
+        self.store.read(|rx| rx.queue().len()).await
+    }
+
+    /// What waits for one peer.
+    pub(super) async fn queue_for(&self, peer: OnionAddress) -> Result<Vec<(QueueNo, Entry)>, StoreError> {
+        let mut all = self.queue().await?;
+        all.retain(|(_, entry)| entry.to.onion == peer);
+        Ok(all)
+    }
+
+    /// The letter to send, and how many bytes at its start are the author's own copy's and do not leave.
+    pub(super) async fn letter_to_send(&self, letter: LetterNo) -> Result<(LetterReader, u64), StoreError> {
+        self.store
+            .read(move |rx| {
+                let letters = rx.letters();
+                Ok((letters.reader(letter)?, letters.prefix_len(letter)?))
+            })
+            .await
+    }
+
+    /// When each of these peers was last seen.
+    pub(super) async fn due_peers(&self, due: Vec<(OnionAddress, UnixTime)>) -> Result<Vec<DuePeer>, StoreError> {
+        self.store
+            .read(move |rx| {
+                due.into_iter()
+                    .map(|(peer, due_since)| {
+                        let last_seen = rx.peers().get(&peer)?.and_then(|record| record.last_seen);
+                        Ok(DuePeer { peer, last_seen, due_since })
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    /// The peers with whom mail was exchanged, those seen last first.
+    pub(super) async fn recent_peers(&self, most: usize) -> Result<Vec<OnionAddress>, StoreError> {
+        self.store
+            .read(move |rx| {
+                let mut peers = rx.peers().all()?;
+                peers.retain(|(_, record)| record.last_sent.is_some() || record.last_received.is_some());
+                peers.sort_by_key(|(_, record)| std::cmp::Reverse(record.last_seen));
+                Ok(peers.into_iter().take(most).map(|(peer, _)| peer).collect())
+            })
+            .await
+    }
+
+    /// A peer was reached.
+    pub(super) async fn met(&self, peer: OnionAddress) {
+        let now = self.now();
+        if let Err(error) = self.store.write(move |tx| tx.peers().seen(&peer, now)).await {
+            self.trouble.note("store", format!("cannot write: {error}"));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What acts: takes letters in, sends them out, keeps the queue moving.
+//!
+//! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
+//! * `parcel`: a letter on its way into the store; `receive` and `submit`: its two kinds
+//! * `delivery`: the loop over the queue; `session`: one conversation with a peer; `settle`: what a try led to
+//! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
+//! * `tasks`: every task by name
+
+pub mod clock;
+mod delivery;
+pub mod desk;
+pub mod orders;
+pub mod parcel;
+mod presence;
+pub mod receive;
+pub mod session;
+mod settle;
+pub mod submit;
+mod tasks;
+pub mod trouble;
+
+use crate::model::queue::Moment;
+use desk::Desk;
+use onion::Transport;
+use std::sync::Arc;
+pub use tasks::Tasks;
+
+/// A desk with a network: what `onionskin up` runs.
+pub struct Node {
+    /// The identity's place of work.
+    pub desk: Arc<Desk>,
+    /// The network as this identity sees it.
+    pub transport: Arc<dyn Transport>,
+}
+
+impl Node {
+    /// Joins a desk and its network. Nothing runs before [`Tasks::start`].
+    pub fn new(desk: Arc<Desk>, transport: Arc<dyn Transport>) -> Arc<Self> {
+        Arc::new(Self { desk, transport })
+    }
+
+    /// The time, and whether the network agrees with it.
+    pub fn moment(&self) -> Moment {
+        let now = self.desk.now();
+        Moment { now, agreed: clock::agreed(now, &*self.transport) }
+    }
+
+    /// A proved peer called: it is up.
+    pub fn peer_is_up(&self, peer: onion::OnionAddress) {
+        self.desk.orders.push(peer);
+    }
+}

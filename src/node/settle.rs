@@ -1,0 +1,181 @@
+//! After a try: the model decides what becomes of each entry, one commit carries it out.
+//!
+//! What the author must be told (it waits, it goes back) is written into the author's own INBOX in the same commit;
+//! nothing of it ever goes to the network. An entry that was cancelled meanwhile is left alone.
+
+use crate::model::header::HEADER_SIZE_MAX;
+use crate::model::letter::LetterNo;
+use crate::model::notice::{self, Delayed, Failed, Reported};
+use crate::model::outcome::Outcome;
+use crate::model::queue::{self, Entry, Moment, Reason, Settled, State};
+use crate::node::Node;
+use crate::node::desk::Desk;
+use crate::store::{Body, Flags, QueueNo, StoreError, Tx};
+use std::collections::BTreeMap;
+
+/// What the commit does with one entry.
+#[derive(Clone)]
+enum Deed {
+    Keep(Entry),
+    Remove { delivered: bool },
+}
+
+/// One entry after the model has judged it.
+struct Judged {
+    no: QueueNo,
+    entry: Entry,
+    settled: Settled,
+}
+
+impl Node {
+    /// Settles tries that were begun at `begun` and have just ended.
+    pub(super) async fn settle(&self, begun: Moment, tries: Vec<(QueueNo, Outcome)>) {
+        if tries.is_empty() {
+            return;
+        }
+        let ended = self.moment();
+        if let Err(error) = settle(&self.desk, begun, ended, tries).await {
+            // Nothing is lost: the entries wait as they were, and the peer knows the letter's id.
+            self.desk.trouble.note("queue", format!("the queue cannot be written: {error}"));
+        } else {
+            self.desk.trouble.clear("queue");
+        }
+    }
+}
+
+async fn settle(
+    desk: &Desk,
+    begun: Moment,
+    ended: Moment,
+    tries: Vec<(QueueNo, Outcome)>,
+) -> Result<(), StoreError> {
+    let waiting: BTreeMap<QueueNo, Entry> = desk.queue().await?.into_iter().collect();
+    let mut rng = desk.rng();
+    let judged: Vec<Judged> = tries
+        .into_iter()
+        .filter_map(|(no, outcome)| {
+            let entry = waiting.get(&no)?.clone();
+            let settled = queue::settle(entry.clone(), begun, outcome, ended, &mut rng);
+            Some(Judged { no, entry, settled })
+        })
+        .collect();
+    let notices = notices(desk, ended, &judged).await?;
+    let deeds: Vec<(QueueNo, Entry, Deed)> = judged
+        .into_iter()
+        .map(|judged| {
+            let deed = match judged.settled {
+                Settled::Keep { entry, .. } => Deed::Keep(entry),
+                Settled::Done => Deed::Remove { delivered: true },
+                Settled::Return(_) => Deed::Remove { delivered: false },
+            };
+            (judged.no, judged.entry, deed)
+        })
+        .collect();
+    let (folders, now) = (desk.folders, ended.now);
+    desk.store
+        .write(move |tx| {
+            let mut told = false;
+            for (no, before, deed) in &deeds {
+                told |= carry_out(tx, folders.outbox, *no, before, deed, now)?;
+            }
+            if told {
+                for notice in &notices {
+                    let letter = tx.letters().add(notice, b"")?;
+                    tx.messages().append(folders.inbox, letter, Flags::default(), now)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Does one deed; whether the entry was still there.
+fn carry_out(
+    tx: &mut Tx<'_>,
+    outbox: crate::store::MailboxNo,
+    no: QueueNo,
+    before: &Entry,
+    deed: &Deed,
+    now: crate::model::time::UnixTime,
+) -> Result<bool, StoreError> {
+    if tx.queue().get(no)?.is_none() {
+        return Ok(false);
+    }
+    match deed {
+        Deed::Keep(entry) => tx.queue().put(no, entry)?,
+        Deed::Remove { delivered } => {
+            tx.queue().remove(no)?;
+            if *delivered {
+                tx.peers().sent_to(&before.to.onion, now)?;
+            }
+            if !tx.queue().any_for_letter(before.letter)? {
+                tx.messages().expunge(outbox, &[crate::store::Uid(before.outbox)])?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The reports that are due, one per letter and kind.
+async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Body>, StoreError> {
+    let mut by_letter: BTreeMap<LetterNo, (Vec<&Entry>, Vec<(&Entry, &Reason)>)> = BTreeMap::new();
+    for one in judged {
+        match &one.settled {
+            Settled::Keep { entry, notice: true } => by_letter.entry(entry.letter).or_default().0.push(entry),
+            Settled::Return(reason) => {
+                by_letter.entry(one.entry.letter).or_default().1.push((&one.entry, reason));
+            }
+            _ => {}
+        }
+    }
+    let mut bodies = Vec::new();
+    for (letter, (delayed, failed)) in by_letter {
+        let Some(entry) = delayed.first().copied().or(failed.first().map(|(entry, _)| *entry)) else { continue };
+        let header = header_of(desk, letter).await?;
+        let own = desk.identity().onion();
+        let author = desk.sender(&entry.from);
+        let mut reported = Reported {
+            own: &own,
+            author: &author,
+            header: &header,
+            accepted: entry.accepted,
+            now: ended.now,
+            random: desk.draw(),
+        };
+        if !delayed.is_empty() {
+            let delayed: Vec<Delayed<'_>> = delayed.iter().map(|entry| delay_of(entry)).collect();
+            bodies.push(desk.store.letter(&notice::delay_notice(&reported, &delayed)).await?);
+        }
+        if !failed.is_empty() {
+            let failed: Vec<Failed<'_>> =
+                failed.iter().map(|(entry, reason)| Failed { to: &entry.to, reason }).collect();
+            reported.random = desk.draw();
+            bodies.push(desk.store.letter(&notice::failure_notice(&reported, &failed)).await?);
+        }
+    }
+    Ok(bodies)
+}
+
+fn delay_of(entry: &Entry) -> Delayed<'_> {
+    let State::Waiting { last, .. } = &entry.state else {
+        return Delayed { to: &entry.to, last: "", until: entry.deadline() };
+    };
+    let last = last.as_ref().map_or("", |last| last.text.as_str());
+    Delayed { to: &entry.to, last, until: entry.deadline() }
+}
+
+/// The header block of a letter as it goes out; what cannot be read any more is reported on without it.
+async fn header_of(desk: &Desk, letter: LetterNo) -> Result<Vec<u8>, StoreError> {
+    let (reader, prefix_len) = match desk.letter_to_send(letter).await {
+        Ok(found) => found,
+        Err(StoreError::Damaged(_) | StoreError::NoLetter(_)) => return Ok(b"\r\n".to_vec()),
+        Err(error) => return Err(error),
+    };
+    let start = match reader.read_at(prefix_len, HEADER_SIZE_MAX).await {
+        Ok(start) => start,
+        Err(StoreError::Damaged(_)) => return Ok(b"\r\n".to_vec()),
+        Err(error) => return Err(error),
+    };
+    let end = start.windows(4).position(|window| window == b"\r\n\r\n").map_or(start.len(), |at| at + 4);
+    Ok(start[..end].to_vec())
+}
