@@ -137,11 +137,10 @@ impl HeaderCutter {
         let before = self.block.len();
         let room = (HEADER_SIZE_MAX + 1).saturating_sub(before).min(piece.len());
         self.block.extend_from_slice(&piece[..room]);
-        if let Some(end) = header_end(&self.block, before.saturating_sub(3)) {
-            if end <= HEADER_SIZE_MAX {
-                self.block.truncate(end);
-                return Ok(Cut::Content(end - before));
-            }
+        let end = header_end(&self.block, before.saturating_sub(3));
+        if let Some(end) = end.filter(|end| *end <= HEADER_SIZE_MAX) {
+            self.block.truncate(end);
+            return Ok(Cut::Content(end - before));
         }
         if self.block.len() > HEADER_SIZE_MAX { Err(HeaderError::TooLarge) } else { Ok(Cut::More) }
     }

@@ -48,8 +48,8 @@ pub fn welcome(told: &Welcome<'_>) -> Vec<u8> {
          MIME-Version: 1.0\n\
          Content-Type: text/plain; charset=us-ascii\n\n\
          Your address is\n\n  {address}\n\n\
-         It was made on this machine and belongs to nobody else: there is no provider, no\n\
-         account and no password on the network. Your key is the address.\n\n\
+         It was made on this machine and belongs to nobody else: there is no provider,\n\
+         no account and no password on the network. Your key is the address.\n\n\
          GIVE IT AWAY\n\n\
          Copy the address; it is too long to type. It contains a checksum, so a typing\n\
          error is noticed before a letter is sent. \"onionskin address\" prints it.\n\n\
@@ -58,13 +58,14 @@ pub fn welcome(told: &Welcome<'_>) -> Vec<u8> {
            Outgoing   SMTP   {smtp_host}   port {smtp_port}   no encryption\n  \
            User name  {address}\n  \
            Password   made by \"onionskin credentials\"\n\n\
-         \"No encryption\" is right here: these two ports never leave this machine. What does\n\
-         leave it goes through Tor, straight to the other person's node.\n\n\
+         \"No encryption\" is right here: these two ports never leave this machine. What\n\
+         does leave it goes through Tor, straight to the other person's node.\n\n\
          WRITE A FIRST LETTER\n\n\
-         Write to your own address: it comes back within a minute. Then write to a\n\
-         friend who runs Onionskin. If your friend's machine is off, the letter waits in the folder\n\
-         Outbox, and goes out when both machines are on; for that, leave this one running now\n\
-         and then. You will be told if a letter waits long, and after 30 days it comes back.\n\n\
+         Write to your own address: it comes back within a minute. Then write to a friend\n\
+         who runs Onionskin. If your friend's machine is off, the letter waits in the\n\
+         folder Outbox and goes out when both machines are on; for that, leave this one\n\
+         running now and then. You will be told if a letter waits long, and after 30 days\n\
+         it comes back.\n\n\
          KEEP YOUR WORDS\n\n\
          The 24 words that you wrote down at the start bring this address back on any\n\
          machine. Nobody can send them to you again; whoever has them is you.\n",
@@ -102,7 +103,7 @@ mod tests {
         let parsed = MessageParser::new().parse(&letter).unwrap();
         assert_eq!(parsed.subject(), Some("Welcome to your own mail"));
         let body = parsed.body_text(0).unwrap();
-        assert!(body.lines().all(|line| line.len() <= 88), "lines fit a screen");
+        assert!(body.lines().all(|line| line.len() <= 80), "lines fit a screen");
         for told in
             [&address.full(), "127.0.0.1   port 1143", "127.0.0.1   port 1587", "onionskin credentials"]
         {
