@@ -265,6 +265,9 @@ impl Client {
     /// One step outward; `None` if something has changed and another one can follow.
     fn advance(&mut self) -> Option<Step> {
         self.say_more();
+        if !self.events.is_empty() {
+            return None;
+        }
         let wanted = self.body_wanted();
         // Content joins the commands before it in one write.
         if wanted > 0 && self.out.len() < limits::BODY_CHUNK_LEN_MAX {
