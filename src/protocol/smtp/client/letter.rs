@@ -1,0 +1,239 @@
+//! One letter on its way out: its commands, its content, and what the replies make of each recipient.
+
+use super::session::{Expect, Stage};
+use super::{Cause, Client, Outcome, Outgoing, Peer, Violation, Work};
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::text::{LineEnds, Stuffing};
+
+const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The letter is larger than the reader's node takes");
+const BROKEN: Reply =
+    Reply::new(554, 6, 0, "The letter has a NUL byte, or a CR or LF that is not part of a CRLF");
+const NO_ANSWER: Reply = Reply::new(451, 5, 0, "The server answered for the letter without this recipient");
+
+/// How far the content has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Commands come first.
+    Waiting,
+    /// It is being sent.
+    Going,
+    /// Its end is sent, or it will not be sent.
+    Over,
+}
+
+/// A letter in hand.
+#[derive(Debug)]
+pub(super) struct Letter {
+    outgoing: Outgoing,
+    /// Per recipient; `None` as long as nothing is against it.
+    outcomes: Vec<Option<Outcome>>,
+    content: Content,
+    /// By BDAT instead of DATA.
+    chunked: bool,
+    /// BDAT does not wait for the replies to MAIL and RCPT.
+    eager: bool,
+    sent: u64,
+    line_ends: LineEnds,
+    stuffing: Stuffing,
+}
+
+impl Letter {
+    pub(super) fn new(outgoing: Outgoing) -> Self {
+        let outcomes = vec![None; outgoing.recipients.as_slice().len()];
+        Self {
+            outgoing,
+            outcomes,
+            content: Content::Waiting,
+            chunked: false,
+            eager: false,
+            sent: 0,
+            line_ends: LineEnds::default(),
+            stuffing: Stuffing::new(),
+        }
+    }
+
+    /// Whether the server may take the letter from what was sent.
+    pub(super) fn maybe_delivered(&self) -> bool {
+        self.content == Content::Over && self.is_wanted()
+    }
+
+    /// Whether some recipient has not been refused.
+    fn is_wanted(&self) -> bool {
+        self.outcomes.iter().any(Option::is_none)
+    }
+
+    /// The same reply for all who have none yet.
+    fn settle(&mut self, outcome: &Outcome) {
+        for open in self.outcomes.iter_mut().filter(|open| open.is_none()) {
+            *open = Some(outcome.clone());
+        }
+    }
+
+    fn take_outcomes(&mut self) -> Vec<Outcome> {
+        self.outcomes.drain(..).map(|outcome| outcome.unwrap_or(Outcome::Deferred(NO_ANSWER))).collect()
+    }
+
+    fn mail_line(&self, peer: &Peer, proved: bool) -> String {
+        let mut line = format!("MAIL FROM:<{}>", self.outgoing.from.full());
+        if peer.size {
+            line.push_str(&format!(" SIZE={}", self.outgoing.size));
+        }
+        if self.outgoing.eight_bit && peer.eight_bit {
+            line.push_str(" BODY=8BITMIME");
+        }
+        if proved {
+            line.push_str(&format!(" LETTER={}", self.outgoing.id.to_hex()));
+        }
+        line
+    }
+}
+
+/// A refusal as an outcome. 552 to RCPT is what old servers say for 452 (RFC 5321 section 4.5.3.1.10).
+fn outcome(expected: Expect, reply: Reply) -> Outcome {
+    match reply.code {
+        552 if matches!(expected, Expect::Rcpt(_)) => Outcome::Deferred(reply),
+        500.. => Outcome::Refused(reply),
+        _ => Outcome::Deferred(reply),
+    }
+}
+
+impl Client {
+    pub(super) fn start_letter(&mut self, mut letter: Box<Letter>, peer: &Peer) {
+        if peer.size_max.is_some_and(|limit| letter.outgoing.size > limit) {
+            letter.settle(&Outcome::Refused(TOO_LARGE));
+            return self.done(letter.take_outcomes());
+        }
+        self.prove();
+        let ours = peer.is_onionskin();
+        letter.chunked = ours && peer.chunking && peer.pipelining;
+        letter.eager = letter.outgoing.size <= limits::EAGER_LEN_MAX;
+        if std::mem::take(&mut self.need_rset) {
+            self.script.push_back((Expect::Rset, "RSET".to_owned()));
+        }
+        let proved = ours && self.config.prove.is_some();
+        self.script.push_back((Expect::Mail, letter.mail_line(peer, proved)));
+        for (at, recipient) in letter.outgoing.recipients.as_slice().iter().enumerate() {
+            self.script.push_back((Expect::Rcpt(at), format!("RCPT TO:<{}>", recipient.full())));
+        }
+        if !letter.chunked && peer.pipelining {
+            self.script.push_back((Expect::Data, "DATA".to_owned()));
+        }
+        self.work = Some(Work::Letter(letter));
+    }
+
+    /// Begins the content, or DATA, if it is its turn.
+    pub(super) fn begin_body(&mut self) {
+        let Some(Work::Letter(letter)) = &mut self.work else { return };
+        let ready = letter.eager && letter.chunked || self.expected.is_empty();
+        if self.stage != Stage::Ready
+            || letter.content != Content::Waiting
+            || !self.script.is_empty()
+            || !ready
+        {
+            return;
+        }
+        if !letter.is_wanted() {
+            self.need_rset = true;
+            let outcomes = letter.take_outcomes();
+            return self.done(outcomes);
+        }
+        if letter.chunked {
+            self.out.extend_from_slice(format!("BDAT {} LAST\r\n", letter.outgoing.size).as_bytes());
+            self.expected.push_back(Expect::End);
+            letter.content = if letter.outgoing.size == 0 { Content::Over } else { Content::Going };
+        } else {
+            self.out.extend_from_slice(b"DATA\r\n");
+            self.expected.push_back(Expect::Data);
+        }
+    }
+
+    /// How many bytes of content are wanted now.
+    pub(super) fn body_wanted(&self) -> usize {
+        match &self.work {
+            Some(Work::Letter(letter)) if letter.content == Content::Going => {
+                let missing = letter.outgoing.size - letter.sent;
+                usize::try_from(missing).unwrap_or(usize::MAX).min(limits::BODY_CHUNK_LEN_MAX)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Puts content on its way. What would break the framing is refused here, and the session with it, because the
+    /// server has already been told that content comes.
+    pub(super) fn take_body(&mut self, content: &[u8]) {
+        let Some(Work::Letter(letter)) = &mut self.work else { return };
+        letter.sent += content.len() as u64;
+        let whole = letter.sent == letter.outgoing.size;
+        let checked = letter.line_ends.check(content);
+        if checked.and_then(|()| if whole { letter.line_ends.finish() } else { Ok(()) }).is_err() {
+            letter.settle(&Outcome::Refused(BROKEN));
+            let outcomes = letter.take_outcomes();
+            self.out.clear();
+            self.done(outcomes);
+            self.stage = Stage::Over;
+            return;
+        }
+        if letter.chunked {
+            self.out.extend_from_slice(content);
+        } else {
+            letter.stuffing.write(content, &mut self.out);
+        }
+        if whole {
+            self.end_text();
+        }
+    }
+
+    fn end_text(&mut self) {
+        let Some(Work::Letter(letter)) = &mut self.work else { return };
+        letter.content = Content::Over;
+        if !letter.chunked {
+            letter.stuffing.finish(&mut self.out);
+        }
+    }
+
+    pub(super) fn answer_letter(&mut self, expected: Expect, reply: Reply) {
+        let Some(Work::Letter(letter)) = &mut self.work else { return };
+        let positive = reply.is_positive();
+        match expected {
+            Expect::Mail if !positive => {
+                letter.settle(&outcome(expected, reply));
+                // To a server without PIPELINING nothing more was said; there is no point in it now.
+                self.script.clear();
+            }
+            Expect::Rcpt(at) if !positive => {
+                letter.outcomes[at].get_or_insert_with(|| outcome(expected, reply));
+            }
+            Expect::Data if reply.code == 354 => {
+                self.expected.push_back(Expect::End);
+                letter.content = Content::Going;
+                // Everyone was refused in the same flight: the server gets an empty text (RFC 2920 section 3.1).
+                if !letter.is_wanted() || letter.outgoing.size == 0 {
+                    self.end_text();
+                }
+            }
+            Expect::Data => self.close_letter(&outcome(expected, reply), true),
+            Expect::End if positive && letter.content != Content::Over => {
+                self.fail(Cause::Violation(Violation::OutOfTurn));
+            }
+            Expect::End if positive => self.close_letter(&Outcome::Accepted, false),
+            Expect::End => self.close_letter(&outcome(expected, reply), true),
+            _ => {}
+        }
+    }
+
+    /// The letter is answered as a whole.
+    fn close_letter(&mut self, outcome: &Outcome, need_rset: bool) {
+        let Some(Work::Letter(letter)) = &mut self.work else { return };
+        // Refused before its end: what was announced will not come, so nothing else can.
+        let cut_short = letter.content == Content::Going;
+        letter.settle(outcome);
+        let outcomes = letter.take_outcomes();
+        self.need_rset = need_rset;
+        self.done(outcomes);
+        if cut_short {
+            self.out.clear();
+            self.stage = Stage::Over;
+        }
+    }
+}

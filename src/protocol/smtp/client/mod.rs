@@ -1,0 +1,306 @@
+//! The sending side of a session, one letter after another.
+//!
+//! The driver loops over [`Client::next`]; every letter ends in exactly one [`Step::Done`] or [`Step::Failed`]. To a
+//! node like ours a batch of AUTH, MAIL, RCPT and BDAT goes out in one flight: a first letter takes two round trips
+//! after the stream has opened, the next one on a kept session takes one. A stock server gets DATA, and is waited for
+//! where RFC 2920 says so. Bytes over 127 are sent as they are, even to a server without 8BITMIME: every living server
+//! passes them on, and a re-coded letter would no longer be the author's.
+
+mod letter;
+mod peer;
+mod replies;
+mod session;
+
+use crate::model::letter::{LetterId, Recipients};
+use crate::protocol::smtp::input::Input;
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::path::ReversePath;
+use crate::protocol::smtp::read::{FeedError, Phase, Read};
+use crate::protocol::smtp::reply::Reply;
+use letter::Letter;
+use onion::OnionAddress;
+pub use peer::Peer;
+use replies::ReplyReader;
+pub use replies::Violation;
+use session::{Expect, Stage};
+use std::collections::VecDeque;
+
+/// What a client is told at the start of a session.
+#[derive(Debug)]
+pub struct Config {
+    /// The onion that was dialled.
+    pub server: OnionAddress,
+    /// The name for EHLO.
+    pub hello: String,
+    /// How to prove our onion to a node; without it nothing is proved, and letters carry no id.
+    pub prove: Option<Prove>,
+}
+
+/// What AUTH ONION-ED25519 needs.
+pub struct Prove {
+    /// Our onion.
+    pub own: OnionAddress,
+    /// Random, for this session only.
+    pub cookie: [u8; 16],
+    /// Signs with our onion's key.
+    pub sign: Box<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>,
+}
+
+/// One letter to send; its content is asked for later.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The author.
+    pub from: ReversePath,
+    /// Readers at this server.
+    pub recipients: Recipients,
+    /// The same at every try.
+    pub id: LetterId,
+    /// Exact length of the content in bytes.
+    pub size: u64,
+    /// The content has bytes over 127.
+    pub eight_bit: bool,
+}
+
+/// What became of a letter for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server has it.
+    Accepted,
+    /// 4xx: try again later.
+    Deferred(Reply),
+    /// 5xx, or refused here because the server could not take it.
+    Refused(Reply),
+}
+
+/// The session ended before its letter was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// The content was sent to its end: the server may have the letter. Try again with the same id.
+    pub maybe_delivered: bool,
+}
+
+/// Why a session ended. All but `Violation` promise something from trying again later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The greeting, or the reply to EHLO, was 4xx or 5xx.
+    #[error("the server does not want to talk: {0}")]
+    Unwelcome(Reply),
+    /// 421: the server is closing.
+    #[error("the server closed the session: {0}")]
+    ShutDown(Reply),
+    /// Our proof was not taken.
+    #[error("the server did not take our proof: {0}")]
+    AuthRefused(Reply),
+    /// The stream ended.
+    #[error("the stream ended")]
+    Lost,
+    /// The driver said that the time is over.
+    #[error("the server was silent for too long")]
+    Silent,
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(#[from] Violation),
+}
+
+/// What the driver does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write these bytes.
+    Send(Vec<u8>),
+    /// Read at most [`limits::READ_LEN_MAX`] bytes, then `feed`; at the end of the stream `eof`; too late `expire`.
+    Read(Read),
+    /// Give `body` 1 to `max` bytes of the content.
+    WantBody {
+        /// Never more than [`limits::BODY_CHUNK_LEN_MAX`] nor than what is missing.
+        max: usize,
+    },
+    /// The letter was answered: one outcome per recipient, in their order.
+    Done(Vec<Outcome>),
+    /// ETRN was answered.
+    Etrn(Reply),
+    /// The session is over and the letter or ETRN in hand, if any, was not answered. `Close` follows.
+    Failed(Failure),
+    /// Nothing to do: give a letter, ETRN or `quit`, or keep the session for [`limits::SESSION_KEEP`]. What the server
+    /// says meanwhile may be fed at any time.
+    Idle,
+    /// Close the stream. Said again and again from now on.
+    Close,
+}
+
+/// A letter or ETRN is in hand, or the session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session is busy or over")]
+pub struct Busy;
+
+/// Content that was not asked for: the driver's mistake. The session must be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("content that was not asked for, or of another length")]
+pub struct BodyError;
+
+/// What is in hand.
+#[derive(Debug)]
+enum Work {
+    Letter(Box<Letter>),
+    Etrn,
+}
+
+/// One session. See the module's description.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    input: Input,
+    replies: ReplyReader,
+    out: Vec<u8>,
+    /// What the driver must hear before anything else.
+    events: VecDeque<Step>,
+    stage: Stage,
+    peer: Option<Peer>,
+    /// Commands that are said and not yet answered.
+    expected: VecDeque<Expect>,
+    /// Commands that are not yet said.
+    script: VecDeque<(Expect, String)>,
+    work: Option<Work>,
+    /// AUTH was said, or will not be.
+    proof_said: bool,
+    /// The server may still have the last transaction open.
+    need_rset: bool,
+    leaving: bool,
+    eof: bool,
+    turn: u64,
+}
+
+impl Client {
+    /// A session over a stream that has just been opened.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            input: Input::default(),
+            replies: ReplyReader::default(),
+            out: Vec::new(),
+            events: VecDeque::new(),
+            stage: Stage::Greeting,
+            peer: None,
+            expected: VecDeque::new(),
+            script: VecDeque::new(),
+            work: None,
+            proof_said: false,
+            need_rset: false,
+            leaving: false,
+            eof: false,
+            turn: 0,
+        }
+    }
+
+    /// Gives a letter to send; possible from the start, and then after each `Done`.
+    pub fn letter(&mut self, outgoing: Outgoing) -> Result<(), Busy> {
+        self.take_work(Work::Letter(Box::new(Letter::new(outgoing))))
+    }
+
+    /// Asks the server to send what waits for our onion. A server that cannot is answered for with 502.
+    pub fn etrn(&mut self) -> Result<(), Busy> {
+        self.take_work(Work::Etrn)
+    }
+
+    /// Leaves as soon as nothing is in hand.
+    pub fn quit(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Takes bytes from the server, all of them or none. May be called at any time.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), FeedError> {
+        if bytes.len() > limits::READ_LEN_MAX || self.input.len() > limits::READ_LEN_MAX {
+            return Err(FeedError::TooMuch);
+        }
+        self.input.push(bytes);
+        Ok(())
+    }
+
+    /// The stream has ended, or a write has failed. What was fed is still worked off.
+    pub fn eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// The time for a [`Read`] is over.
+    pub fn expire(&mut self) {
+        self.fail(Cause::Silent);
+    }
+
+    /// Content of the letter, after [`Step::WantBody`].
+    pub fn body(&mut self, content: &[u8]) -> Result<(), BodyError> {
+        if content.is_empty() || content.len() > self.body_wanted() {
+            return Err(BodyError);
+        }
+        self.take_body(content);
+        Ok(())
+    }
+
+    /// What the server can do; `None` before it has said so.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
+    /// What to do next.
+    #[expect(clippy::should_implement_trait, reason = "a driver's loop, like the server's, and no Iterator")]
+    pub fn next(&mut self) -> Step {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            if self.stage == Stage::Over {
+                return Step::Close;
+            }
+            if self.take_reply() {
+                continue;
+            }
+            if self.eof {
+                self.fail(Cause::Lost);
+            } else if let Some(step) = self.advance() {
+                return step;
+            }
+        }
+    }
+
+    /// One step outward; `None` if something has changed and another one can follow.
+    fn advance(&mut self) -> Option<Step> {
+        self.say_more();
+        if !self.events.is_empty() {
+            return None;
+        }
+        let wanted = self.body_wanted();
+        // Content joins the commands before it in one write.
+        if wanted > 0 && self.out.len() < limits::BODY_CHUNK_LEN_MAX {
+            return Some(Step::WantBody { max: wanted });
+        }
+        if !self.out.is_empty() {
+            return Some(Step::Send(std::mem::take(&mut self.out)));
+        }
+        if self.stage != Stage::Ready || !self.expected.is_empty() {
+            return Some(Step::Read(Read { phase: self.phase(), turn: self.turn }));
+        }
+        if self.work.is_none() && self.leaving {
+            self.say_quit();
+            return None;
+        }
+        self.work.is_none().then_some(Step::Idle)
+    }
+
+    fn phase(&self) -> Phase {
+        let ours = self.peer.as_ref().is_some_and(Peer::is_onionskin);
+        match (self.stage, self.expected.front()) {
+            (Stage::Greeting | Stage::Ehlo | Stage::Helo, _) => Phase::Greeting,
+            (_, Some(Expect::Quit)) => Phase::Quit,
+            (_, Some(Expect::End)) if ours => Phase::Letter,
+            (_, Some(Expect::End)) => Phase::StockLetter,
+            _ if ours => Phase::Reply,
+            _ => Phase::StockReply,
+        }
+    }
+}
+
+impl std::fmt::Debug for Prove {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prove")
+    }
+}

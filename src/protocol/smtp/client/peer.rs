@@ -1,0 +1,85 @@
+//! `Peer`: what a server said it can do.
+
+use crate::model::letter::LetterId;
+use crate::protocol::smtp::reply::Reply;
+
+/// What the EHLO reply told. After HELO everything is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peer {
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// ETRN (RFC 1985).
+    pub etrn: bool,
+    /// SIZE (RFC 1870), in bytes, if it names a limit.
+    pub size_max: Option<u64>,
+    /// SIZE was said, so that MAIL may carry it.
+    pub size: bool,
+    /// The cookie of `ONIONSKIN 1`.
+    pub cookie: Option<[u8; 16]>,
+}
+
+impl Peer {
+    /// Reads an EHLO reply; its first line is the server's name. Unknown keywords are nobody's affair.
+    pub(super) fn from_ehlo(reply: &Reply) -> Self {
+        let mut peer = Self::default();
+        for line in reply.text.split('\n').skip(1) {
+            let mut words = line.split(' ').filter(|word| !word.is_empty());
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => peer.pipelining = true,
+                "CHUNKING" => peer.chunking = true,
+                "8BITMIME" => peer.eight_bit = true,
+                "ETRN" => peer.etrn = true,
+                "SIZE" => {
+                    peer.size = true;
+                    // Zero means that there is no fixed limit.
+                    peer.size_max =
+                        words.next().and_then(|limit| limit.parse().ok()).filter(|&limit| limit > 0);
+                }
+                // Another version is another protocol: such a peer is treated as a stock server.
+                "ONIONSKIN" if peer.cookie.is_none() && words.next() == Some("1") => {
+                    peer.cookie = words.next().and_then(LetterId::from_hex).map(|cookie| cookie.0);
+                }
+                _ => {}
+            }
+        }
+        peer
+    }
+
+    /// Whether the server is a node like ours.
+    pub fn is_onionskin(&self) -> bool {
+        self.cookie.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ehlo_reply_is_read_without_its_first_line() {
+        let text = "PIPELINING\nsize 1000\n8BitMime\nONIONSKIN 2 00\nONIONSKIN 1 000102030405060708090a0b0c0d0e0f x\nX";
+        let peer = Peer::from_ehlo(&Reply::bare(250, text));
+        assert_eq!((peer.pipelining, peer.eight_bit, peer.size_max), (false, true, Some(1000)));
+        assert_eq!(peer.cookie.map(|cookie| cookie[15]), Some(15));
+        assert!(peer.is_onionskin());
+    }
+
+    #[test]
+    fn a_broken_announcement_is_none() {
+        for text in [
+            "x\nONIONSKIN",
+            "x\nONIONSKIN 1",
+            "x\nONIONSKIN 1 00",
+            "x\nONIONSKIN 10 00",
+            "x\nSIZE 0\nSIZEX 9",
+        ] {
+            let peer = Peer::from_ehlo(&Reply::bare(250, text));
+            assert!(!peer.is_onionskin() && peer.size_max.is_none(), "{text}");
+        }
+    }
+}

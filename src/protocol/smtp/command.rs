@@ -1,0 +1,282 @@
+//! Commands: what one complete line says. Printable ASCII only; every error is the reply that it deserves.
+//!
+//! Hand-written rather than by smtp-proto, which reads SIZE=99999999999999999999999 as 999, drops control
+//! characters from addresses and loses quoting: a line here means one thing or is refused.
+
+use crate::model::letter::LetterId;
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::path::{Path, ReversePath};
+use crate::protocol::smtp::reply::Reply;
+
+/// What BODY= said (RFC 6152). Bytes over 127 are taken either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyKind {
+    /// 7BIT, or nothing said.
+    #[default]
+    SevenBit,
+    /// 8BITMIME.
+    EightBit,
+}
+
+/// One command. It may hold a password, so it can be printed in tests only.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) enum Command {
+    Ehlo(String),
+    Helo(String),
+    Mail(Mail),
+    Rcpt(Path),
+    Data,
+    Bdat { len: u64, last: bool },
+    Auth { mechanism: String, initial: Option<String> },
+    Etrn(String),
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
+}
+
+/// MAIL FROM with its parameters.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct Mail {
+    pub(super) from: ReversePath,
+    pub(super) size: Option<u64>,
+    pub(super) body: BodyKind,
+    pub(super) letter: Option<LetterId>,
+}
+
+const UNKNOWN: Reply = Reply::new(500, 5, 1, "No such command here");
+const NOT_ASCII: Reply = Reply::new(500, 5, 2, "Only printable ASCII makes a command");
+const NOT_DONE: Reply = Reply::new(502, 5, 1, "Not done here");
+const NAME: Reply = Reply::new(501, 5, 4, "Say your host's name, as in: EHLO host");
+const NO_ARGUMENT: Reply = Reply::new(501, 5, 4, "Nothing may follow this command");
+const MAIL_FORM: Reply = Reply::new(501, 5, 4, "As in: MAIL FROM:<name@host>");
+const MAIL_ADDRESS: Reply = Reply::new(553, 1, 7, "That is no address a letter can be from");
+const RCPT_FORM: Reply = Reply::new(501, 5, 4, "As in: RCPT TO:<name@host>");
+const RCPT_ADDRESS: Reply = Reply::new(553, 1, 3, "That is no mail address");
+const PARAMETER: Reply = Reply::new(555, 5, 4, "A parameter that was not announced");
+const PARAMETER_FORM: Reply = Reply::new(501, 5, 4, "A parameter is malformed or said twice");
+const BDAT_FORM: Reply = Reply::new(501, 5, 4, "As in: BDAT 1000 LAST");
+const AUTH_FORM: Reply = Reply::new(501, 5, 4, "As in: AUTH MECHANISM response");
+
+/// The most bytes, CRLF included, that a line beginning like this may have.
+pub(super) fn len_max(line: &[u8]) -> usize {
+    match line.get(..4).map(<[u8]>::to_ascii_uppercase).as_deref() {
+        Some(b"MAIL") => limits::MAIL_LEN_MAX,
+        Some(b"AUTH") => limits::AUTH_LEN_MAX,
+        _ => limits::COMMAND_LEN_MAX,
+    }
+}
+
+/// Whether a browser was sent here to speak HTTP; whatever follows such a line must never be taken for a command.
+pub(super) fn is_http(line: &[u8]) -> bool {
+    let text = line.to_ascii_uppercase();
+    [&b"GET "[..], b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT ", b"HOST:"]
+        .iter()
+        .any(|verb| text.starts_with(verb))
+}
+
+/// Reads a line that has lost its CRLF.
+pub(super) fn parse(line: &[u8]) -> Result<Command, Reply> {
+    if !line.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Err(NOT_ASCII);
+    }
+    let line = std::str::from_utf8(line).expect("ASCII is UTF-8").trim_end_matches(' ');
+    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+    let alone = |command| if argument.is_empty() { Ok(command) } else { Err(NO_ARGUMENT) };
+    match verb.to_ascii_uppercase().as_str() {
+        "EHLO" => host_name(argument).map(Command::Ehlo),
+        "HELO" => host_name(argument).map(Command::Helo),
+        "MAIL" => mail(argument).map(Command::Mail),
+        "RCPT" => rcpt(argument).map(Command::Rcpt),
+        "DATA" => alone(Command::Data),
+        "BDAT" => bdat(argument),
+        "AUTH" => auth(argument),
+        "ETRN" => Ok(Command::Etrn(argument.to_owned())),
+        "RSET" => alone(Command::Rset),
+        "NOOP" => Ok(Command::Noop),
+        "VRFY" => Ok(Command::Vrfy),
+        "HELP" => Ok(Command::Help),
+        "QUIT" => alone(Command::Quit),
+        "EXPN" | "TURN" | "STARTTLS" | "SEND" | "SOML" | "SAML" => Err(NOT_DONE),
+        _ => Err(UNKNOWN),
+    }
+}
+
+/// A host name or address literal, without being strict: mail programs say what their machine is called.
+fn host_name(argument: &str) -> Result<String, Reply> {
+    let fits = !argument.is_empty() && argument.len() <= limits::DOMAIN_LEN_MAX && !argument.contains(' ');
+    if fits { Ok(argument.to_owned()) } else { Err(NAME) }
+}
+
+/// What follows `FROM:` or `TO:`; the space after the colon that some programs send is let pass.
+fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
+    let (head, rest) = argument.split_at_checked(keyword.len())?;
+    head.eq_ignore_ascii_case(keyword).then(|| rest.strip_prefix(' ').unwrap_or(rest))
+}
+
+fn mail(argument: &str) -> Result<Mail, Reply> {
+    let (path, rest) = Path::parse(after_keyword(argument, "FROM:").ok_or(MAIL_FORM)?).ok_or(MAIL_FORM)?;
+    let from = path.into_reverse().ok_or(MAIL_ADDRESS)?;
+    let mut mail = Mail { from, size: None, body: BodyKind::default(), letter: None };
+    let mut seen: Vec<String> = Vec::new();
+    for (keyword, value) in parameters(rest)? {
+        if seen.contains(&keyword) {
+            return Err(PARAMETER_FORM);
+        }
+        mail_parameter(&mut mail, &keyword, value)?;
+        seen.push(keyword);
+    }
+    Ok(mail)
+}
+
+fn mail_parameter(mail: &mut Mail, keyword: &str, value: &str) -> Result<(), Reply> {
+    match keyword {
+        "SIZE" => mail.size = Some(decimal(value, 20).ok_or(PARAMETER_FORM)?),
+        "BODY" if value.eq_ignore_ascii_case("7BIT") => mail.body = BodyKind::SevenBit,
+        "BODY" if value.eq_ignore_ascii_case("8BITMIME") => mail.body = BodyKind::EightBit,
+        "LETTER" => mail.letter = Some(LetterId::from_hex(value).ok_or(PARAMETER_FORM)?),
+        // RFC 4954 section 5: whoever announces AUTH must take it; we trust no one's word for it and forget it.
+        "AUTH" if !value.is_empty() => {}
+        _ => return Err(PARAMETER),
+    }
+    Ok(())
+}
+
+fn rcpt(argument: &str) -> Result<Path, Reply> {
+    let text = after_keyword(argument, "TO:").ok_or(RCPT_FORM)?;
+    let (path, rest) = Path::parse(text).ok_or(RCPT_ADDRESS)?;
+    if path.is_null() {
+        return Err(RCPT_ADDRESS);
+    }
+    // None is announced.
+    if parameters(rest)?.is_empty() { Ok(path) } else { Err(PARAMETER) }
+}
+
+/// ` KEYWORD=value KEYWORD …`, with the keywords in upper case.
+fn parameters(rest: &str) -> Result<Vec<(String, &str)>, Reply> {
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rest = rest.strip_prefix(' ').ok_or(PARAMETER_FORM)?;
+    let mut found = Vec::new();
+    for word in rest.split(' ').filter(|word| !word.is_empty()) {
+        let (keyword, value) = word.split_once('=').unwrap_or((word, ""));
+        found.push((keyword.to_ascii_uppercase(), value));
+    }
+    Ok(found)
+}
+
+/// A number of 1 to `digits` digits. One beyond 64 bits is as good as the largest: every limit is below it.
+fn decimal(text: &str, digits: usize) -> Option<u64> {
+    let plain = !text.is_empty() && text.len() <= digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn bdat(argument: &str) -> Result<Command, Reply> {
+    let (len, last) = match argument.split_once(' ') {
+        None => (argument, false),
+        Some((len, last)) if last.eq_ignore_ascii_case("LAST") => (len, true),
+        Some(_) => return Err(BDAT_FORM),
+    };
+    Ok(Command::Bdat { len: decimal(len, 20).ok_or(BDAT_FORM)?, last })
+}
+
+fn auth(argument: &str) -> Result<Command, Reply> {
+    let (mechanism, initial) = match argument.split_once(' ') {
+        None => (argument, None),
+        Some((mechanism, initial)) => (mechanism, Some(initial)),
+    };
+    if mechanism.is_empty() || initial.is_some_and(|text| text.contains(' ')) {
+        return Err(AUTH_FORM);
+    }
+    Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial: initial.map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn code(line: &str) -> u16 {
+        parse(line.as_bytes()).expect_err(line).code
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case() {
+        assert_eq!(parse(b"noop x"), Ok(Command::Noop));
+        assert_eq!(parse(b"ehlo [127.0.0.1]"), Ok(Command::Ehlo("[127.0.0.1]".to_owned())));
+        assert_eq!(parse(b"bdat 86 last"), Ok(Command::Bdat { len: 86, last: true }));
+        assert_eq!(parse(b"BDAT 0"), Ok(Command::Bdat { len: 0, last: false }));
+        let Ok(Command::Mail(mail)) = parse(b"mail from:<a@b.c> size=12 Body=8bitmime AUTH=<>") else {
+            panic!("no MAIL")
+        };
+        assert_eq!((mail.size, mail.body, mail.letter), (Some(12), BodyKind::EightBit, None));
+    }
+
+    #[test]
+    fn an_absurd_size_is_large_and_never_small() {
+        let Ok(Command::Mail(mail)) = parse(b"MAIL FROM:<> SIZE=99999999999999999999") else {
+            panic!("no MAIL")
+        };
+        assert_eq!(mail.size, Some(u64::MAX));
+        assert_eq!(code("MAIL FROM:<> SIZE=999999999999999999999999"), 501);
+        assert_eq!(code("BDAT 999999999999999999999999"), 501);
+    }
+
+    #[test]
+    fn every_mistake_has_its_code() {
+        for (line, want) in [
+            ("", 500),
+            ("FOO", 500),
+            ("DATAX", 500),
+            ("DATA x", 501),
+            ("EHLO", 501),
+            ("EHLO a b", 501),
+            ("EXPN x", 502),
+            ("STARTTLS", 502),
+            ("MAIL", 501),
+            ("MAIL TO:<a@b.c>", 501),
+            ("MAIL FROM:a@b.c", 501),
+            ("MAIL FROM:<postmaster>", 553),
+            ("MAIL FROM:<a@b.c> FOO=1", 555),
+            ("MAIL FROM:<a@b.c> BODY=BINARYMIME", 555),
+            ("MAIL FROM:<a@b.c> SIZE=", 501),
+            ("MAIL FROM:<a@b.c> SIZE=-1", 501),
+            ("MAIL FROM:<a@b.c>SIZE=1", 501),
+            ("MAIL FROM:<a@b.c> SIZE=1 SIZE=1", 501),
+            ("MAIL FROM:<a@b.c> LETTER=00", 501),
+            ("MAIL FROM:<> AUTH=", 555),
+            ("RCPT TO:<>", 553),
+            ("RCPT TO:<a@b.c> NOTIFY=NEVER", 555),
+            ("RCPT FROM:<a@b.c>", 501),
+            ("RCPT TO:<@x.y:a@b.c>", 553),
+            ("BDAT", 501),
+            ("BDAT x", 501),
+            ("BDAT 1 FIRST", 501),
+            ("BDAT +1", 501),
+            ("AUTH", 501),
+            ("AUTH PLAIN a b", 501),
+            ("NOOP\t", 500),
+            ("NOOP \u{e9}", 500),
+            ("NO\0OP", 500),
+        ] {
+            assert_eq!(code(line), want, "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_answered_without_panic(line in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = parse(&line);
+            prop_assert!(len_max(&line) >= limits::COMMAND_LEN_MAX);
+        }
+
+        #[test]
+        fn any_argument_is_answered_without_panic(verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO) ?", rest in "[ -~]{0,60}") {
+            let _ = parse(format!("{verb}{rest}").as_bytes());
+        }
+    }
+}

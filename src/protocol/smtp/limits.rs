@@ -1,0 +1,81 @@
+//! Every limit of the SMTP machines, with its reason. Lengths are in bytes and include CRLF where a line is meant.
+
+use std::time::Duration;
+
+/// Most bytes a driver hands over in one `feed`: one pleasant read, so that buffers stay small.
+pub const READ_LEN_MAX: usize = 64 * 1024;
+/// Output is handed over once it is this long, so that commands of seven bytes cannot pile up replies of 300.
+pub const OUTPUT_LEN_MAX: usize = 4 * 1024;
+
+/// Command line (RFC 5321 section 4.5.3.1.4).
+pub const COMMAND_LEN_MAX: usize = 512;
+/// MAIL line: the above and 26 for SIZE (RFC 1870), 17 for BODY (RFC 6152), 500 for AUTH (RFC 4954), 40 for LETTER.
+pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 40;
+/// AUTH line and SASL response (RFC 4954 section 4).
+pub const AUTH_LEN_MAX: usize = 12_288;
+/// Text line inside DATA (RFC 5321 section 4.5.3.1.6). A chunk (BDAT) has no lines and no such limit.
+pub const TEXT_LINE_LEN_MAX: usize = 1000;
+/// Path with its angle brackets (RFC 5321 section 4.5.3.1.3).
+pub const PATH_LEN_MAX: usize = 256;
+/// Domain (RFC 5321 section 4.5.3.1.2); also bounds the name after EHLO.
+pub const DOMAIN_LEN_MAX: usize = 255;
+
+/// The largest letter a node takes unless its owner says otherwise: an attachment of 70 MiB in base64 fits.
+pub const LETTER_LEN_MAX: u64 = 100 * 1024 * 1024;
+/// Recipients of a letter on the onion port: what RFC 5321 section 4.5.3.1.8 demands; one person lives here.
+pub const RECIPIENTS_MAX: usize = 100;
+/// Recipients of a letter on submission: a person's largest circle; each costs a queue entry.
+pub const SUBMISSION_RECIPIENTS_MAX: usize = 500;
+/// Letters in one session, so that no session lives for ever.
+pub const LETTERS_MAX: u32 = 1000;
+/// Commands since the last letter that was accepted: the largest transaction, and half as much idling.
+pub const COMMANDS_MAX: u32 = 1000;
+/// Mistakes since the last letter that was accepted; a sound program makes none.
+pub const ERRORS_MAX: u32 = 20;
+/// Log-in attempts in a submission session: a person's typing errors, not a search.
+pub const LOGINS_MAX: u32 = 3;
+/// Bytes of refused input read to their end for the sake of framing, beyond the size limit of a letter.
+pub const SKIP_LEN_MAX: u64 = LETTER_LEN_MAX;
+/// Bytes read and thrown away after the last reply, so that it is not lost to a reset connection.
+pub const DRAIN_LEN_MAX: usize = 1024 * 1024;
+
+/// Reply line from a server. RFC 5321 section 4.5.3.1.5 says 512; stock servers are known to go beyond.
+pub const REPLY_LINE_LEN_MAX: usize = 2048;
+/// Lines in one reply: the longest known EHLO replies have about 30.
+pub const REPLY_LINES_MAX: usize = 100;
+/// Text kept of one reply: it goes into the queue and into bounces.
+pub const REPLY_TEXT_LEN_MAX: usize = 4096;
+/// A letter up to this size is sent in the same flight as its MAIL and RCPT; a larger one waits for their replies, so
+/// that a refusal does not cost its upload.
+pub const EAGER_LEN_MAX: u64 = 256 * 1024;
+/// Most bytes a client machine asks for at once.
+pub const BODY_CHUNK_LEN_MAX: usize = 64 * 1024;
+
+/// Body bytes in one turn. With `BODY_TURN` this is the slowest accepted sender: about 500 bytes a second.
+pub const BODY_TURN_LEN: u64 = 64 * 1024;
+/// Time for one turn of a body (RFC 5321 section 4.5.3.2.5, DATA block: 3 minutes; Tor is given two).
+pub const BODY_TURN: Duration = Duration::from_secs(120);
+/// A caller that has not yet said EHLO: a few round trips over a bad circuit.
+pub const HELLO_WAIT: Duration = Duration::from_secs(60);
+/// The next command (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
+pub const COMMAND_WAIT: Duration = Duration::from_secs(300);
+/// After the last reply, for the other side to have read it.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// How long a sender keeps an idle session open: below `COMMAND_WAIT`, so that it is the one who leaves.
+pub const SESSION_KEEP: Duration = Duration::from_secs(240);
+/// A write that makes no progress for this long means that the other side is gone.
+pub const SEND_WAIT: Duration = Duration::from_secs(120);
+
+/// Greeting and EHLO reply. RFC 5321 section 4.5.3.2.1 says 5 minutes; an onion that was just dialled is no queue of
+/// callers, and a dial slot is dear.
+pub const GREETING_WAIT: Duration = Duration::from_secs(60);
+/// Reply to a command, from a node like ours: it looks up nothing.
+pub const REPLY_WAIT: Duration = Duration::from_secs(60);
+/// Reply to a letter, from a node like ours: disk and a busy machine.
+pub const LETTER_WAIT: Duration = Duration::from_secs(120);
+/// Reply to MAIL, RCPT or DATA, from a stock server (RFC 5321 sections 4.5.3.2.2 to 4.5.3.2.4).
+pub const STOCK_REPLY_WAIT: Duration = Duration::from_secs(300);
+/// Reply to a letter, from a stock server (RFC 5321 section 4.5.3.2.6).
+pub const STOCK_LETTER_WAIT: Duration = Duration::from_secs(600);
+/// Reply to QUIT: nothing depends on it.
+pub const QUIT_WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,238 @@
+//! MAIL, RCPT, DATA and BDAT: whose letter is taken for whom, and in which order.
+
+use super::session::{State, Transaction, Way, refusal};
+use super::{Envelope, Role, Server, replies};
+use crate::model::address::{LocalPart, MailAddress};
+use crate::model::letter::Recipients;
+use crate::protocol::smtp::command::Mail;
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::path::{Path, ReversePath};
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::body::Text;
+use crate::protocol::smtp::text::LineEnds;
+use onion::OnionAddress;
+
+/// Local parts that every mail domain has (RFC 5321 section 4.5.1, RFC 2142).
+const ALWAYS: [&str; 2] = ["postmaster", "abuse"];
+
+impl Server {
+    pub(super) fn mail(&mut self, mail: Mail) {
+        if let Err(reply) = self.may_mail(&mail) {
+            return self.say(&reply);
+        }
+        if self.facts.letters >= limits::LETTERS_MAX {
+            return self.end(replies::TOO_MANY_LETTERS);
+        }
+        self.facts.letters += 1;
+        self.transaction = Some(Transaction {
+            from: mail.from,
+            size: mail.size,
+            body: mail.body,
+            letter: mail.letter,
+            recipients: Vec::new(),
+            tried: 0,
+            begun: false,
+            len: 0,
+            line_ends: LineEnds::default(),
+        });
+        self.say(&replies::SENDER_OK);
+    }
+
+    fn may_mail(&self, mail: &Mail) -> Result<(), Reply> {
+        if self.facts.hello.is_none() {
+            return Err(replies::HELLO_FIRST);
+        }
+        if self.is_locked() {
+            return Err(replies::LOGIN_FIRST);
+        }
+        if self.transaction.is_some() {
+            return Err(replies::MAIL_OPEN);
+        }
+        if mail.letter.is_some() && self.facts.proved.is_none() {
+            return Err(replies::AUTH_FIRST);
+        }
+        if mail.size.is_some_and(|size| size > self.config.size_max) {
+            return Err(replies::TOO_LARGE);
+        }
+        self.may_be_from(&mail.from)
+    }
+
+    /// Whoever has proved an onion writes from it; whoever has logged in writes as this identity.
+    fn may_be_from(&self, from: &ReversePath) -> Result<(), Reply> {
+        match (&self.config.role, self.facts.proved, from) {
+            (_, _, ReversePath::Null) | (Role::Onion { .. }, None, _) => Ok(()),
+            (Role::Onion { .. }, Some(proved), ReversePath::Onion(from)) if from.onion == proved => Ok(()),
+            (Role::Onion { .. }, Some(_), _) => Err(replies::NOT_YOURS),
+            (Role::Submission { .. }, _, ReversePath::Onion(from)) if self.is_ours(from) => Ok(()),
+            (Role::Submission { .. }, ..) => Err(replies::NOT_THIS_IDENTITY),
+        }
+    }
+
+    fn is_ours(&self, address: &MailAddress) -> bool {
+        address.onion == self.config.own && self.lives_here(&address.local)
+    }
+
+    fn lives_here(&self, local: &LocalPart) -> bool {
+        let base = local.base();
+        ALWAYS.contains(&base) || self.config.accepts.iter().any(|own| own.base() == base || own == local)
+    }
+
+    pub(super) fn rcpt(&mut self, path: &Path) {
+        let taken = self.may_rcpt().and_then(|()| self.recipient(path));
+        if let Some(transaction) = &mut self.transaction {
+            transaction.tried += 1;
+        }
+        match (taken, &mut self.transaction) {
+            (Ok(address), Some(transaction)) => {
+                if !transaction.recipients.contains(&address) {
+                    transaction.recipients.push(address);
+                }
+                self.say(&replies::RECIPIENT_OK);
+            }
+            (Err(reply), _) => self.say(&reply),
+            (Ok(_), None) => self.say(&replies::MAIL_FIRST),
+        }
+    }
+
+    fn may_rcpt(&self) -> Result<(), Reply> {
+        if self.is_locked() {
+            return Err(replies::LOGIN_FIRST);
+        }
+        let transaction = self.transaction.as_ref().ok_or(replies::MAIL_FIRST)?;
+        if transaction.begun {
+            return Err(replies::IN_CHUNKS);
+        }
+        let most = match self.config.role {
+            Role::Onion { .. } => limits::RECIPIENTS_MAX,
+            Role::Submission { .. } => limits::SUBMISSION_RECIPIENTS_MAX,
+        };
+        if transaction.tried >= most { Err(replies::TOO_MANY_RECIPIENTS) } else { Ok(()) }
+    }
+
+    /// The address, if letters for it are taken here.
+    fn recipient(&self, path: &Path) -> Result<MailAddress, Reply> {
+        if path.is_postmaster() {
+            let local = LocalPart::parse(ALWAYS[0]).expect("postmaster is an atom");
+            return Ok(MailAddress { local, onion: self.config.own });
+        }
+        let domain = path.domain().ok_or(replies::NOBODY)?;
+        match (&self.config.role, OnionAddress::parse(domain)) {
+            (Role::Onion { .. }, Ok(onion)) if onion == self.config.own => {
+                path.mail_address().filter(|address| self.lives_here(&address.local)).ok_or(replies::NOBODY)
+            }
+            (Role::Onion { .. }, _) => Err(replies::NO_RELAY),
+            (Role::Submission { .. }, Ok(_)) => path.mail_address().ok_or(
+                replies::BAD_ONION.saying("The part before the @ is none that an onion address can have"),
+            ),
+            (Role::Submission { .. }, Err(error)) if is_onion(domain) => {
+                Err(replies::BAD_ONION.saying(format!("Not an onion address: {error}")))
+            }
+            (Role::Submission { .. }, Err(_)) => Err(replies::CLEARNET),
+        }
+    }
+
+    /// Whether content may come now.
+    fn may_begin(&self) -> Result<(), Reply> {
+        if self.is_locked() {
+            return Err(replies::LOGIN_FIRST);
+        }
+        match &self.transaction {
+            None => Err(replies::MAIL_FIRST),
+            Some(transaction) if transaction.recipients.is_empty() => Err(replies::RCPT_FIRST),
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn data(&mut self) {
+        let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.begun);
+        match self.may_begin() {
+            Err(reply) => self.say(&reply),
+            Ok(()) if begun => self.say(&replies::IN_CHUNKS),
+            Ok(()) => self.state = State::AskBegin(Way::Data),
+        }
+    }
+
+    pub(super) fn bdat(&mut self, len: u64, last: bool) {
+        if len > self.config.size_max.saturating_add(limits::SKIP_LEN_MAX) {
+            return self.end(replies::TOO_LARGE);
+        }
+        let (sum, begun) = self
+            .transaction
+            .as_ref()
+            .map_or((len, false), |transaction| (transaction.len.saturating_add(len), transaction.begun));
+        self.state = match self.may_begin() {
+            Err(reply) => State::Skip { left: len, reply },
+            Ok(()) if sum > self.config.size_max => {
+                self.drop_transaction();
+                State::Skip { left: len, reply: replies::TOO_LARGE }
+            }
+            Ok(()) if begun => State::Chunk { left: len, last },
+            Ok(()) => State::AskBegin(Way::Chunk { len, last }),
+        };
+    }
+
+    /// What [`super::Begin`] shows.
+    pub(super) fn envelope(&self) -> Envelope {
+        let transaction = self.transaction.as_ref().expect("AskBegin is reached only inside a transaction");
+        let all_of_it = match self.state {
+            State::AskBegin(Way::Chunk { len, last: true }) => Some(len),
+            _ => None,
+        };
+        Envelope {
+            from: transaction.from.clone(),
+            recipients: Recipients::new(transaction.recipients.iter().cloned())
+                .expect("AskBegin is reached only with a recipient"),
+            size_hint: all_of_it.or(transaction.size),
+            body: transaction.body,
+            letter: transaction.letter,
+            proved: self.facts.proved,
+            user: self.facts.user.clone(),
+            hello: self.facts.hello.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The driver takes the letter.
+    pub(super) fn begin(&mut self) {
+        if let State::AskBegin(way) = self.leave(State::Command) {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.begun = true;
+            }
+            self.state = match way {
+                Way::Data => {
+                    self.say(&replies::GO_ON);
+                    State::Text(Text::new())
+                }
+                Way::Chunk { len, last } => State::Chunk { left: len, last },
+            };
+        }
+    }
+
+    /// The driver refuses the letter before its content.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        if let State::AskBegin(way) = self.leave(State::Command) {
+            self.drop_transaction();
+            let reply = refusal(reply);
+            match way {
+                Way::Data => self.say(&reply),
+                Way::Chunk { len, .. } => self.state = State::Skip { left: len, reply },
+            }
+        }
+    }
+
+    /// The driver's last word on a letter.
+    pub(super) fn finished(&mut self, reply: Reply) {
+        if let State::AskFinish = self.leave(State::Command) {
+            // The driver has had `Finish`: there is nothing left to discard.
+            self.transaction = None;
+            if reply.is_positive() {
+                self.facts.commands = 0;
+                self.facts.errors = 0;
+            }
+            self.say(&reply);
+        }
+    }
+}
+
+fn is_onion(domain: &str) -> bool {
+    domain.len() >= 6 && domain.as_bytes()[domain.len() - 6..].eq_ignore_ascii_case(b".onion")
+}

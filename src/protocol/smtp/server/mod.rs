@@ -1,0 +1,327 @@
+//! The server's side of a session: the onion's port 25, or submission for a mail program.
+//!
+//! The driver loops over [`Server::next`] and does what the step says; a question must be answered, or it is asked
+//! again. Replies are gathered and sent when the machine needs input, so a pipelined batch is answered in one flight.
+//! The letter's content comes as `Begin`, `Body`…, and then either `Finish` or `Discard`, never both.
+//! Decided here: syntax, order, limits, whose address is taken. Decided by the driver: storage, quota, trust.
+
+mod body;
+mod letter;
+mod login;
+mod replies;
+mod session;
+
+use crate::model::address::LocalPart;
+use crate::model::letter::{LetterId, Recipients};
+use crate::protocol::sasl::Verifier;
+use crate::protocol::smtp::command::BodyKind;
+use crate::protocol::smtp::input::Input;
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::path::ReversePath;
+use crate::protocol::smtp::read::{FeedError, Phase, Read};
+use crate::protocol::smtp::reply::Reply;
+use onion::OnionAddress;
+use session::{Facts, State, Transaction};
+use std::collections::VecDeque;
+
+/// What a server is told at the start of a session.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The identity's onion.
+    pub own: OnionAddress,
+    /// Its local parts; `postmaster` and `abuse` and tags (`+…`) are understood.
+    pub accepts: Vec<LocalPart>,
+    /// Largest letter, in bytes.
+    pub size_max: u64,
+    /// Which port this is.
+    pub role: Role,
+}
+
+/// Which port a server stands at.
+#[derive(Clone)]
+pub enum Role {
+    /// The onion's port 25: anyone calls, and may prove an onion.
+    Onion {
+        /// Random, for this session only.
+        cookie: [u8; 16],
+    },
+    /// Submission on loopback: a mail program logs in and sends to any onion.
+    Submission {
+        /// Random, for this session only: the SCRAM nonces come from it.
+        seed: [u8; 32],
+        /// The node's own, always the same (see [`crate::protocol::sasl::Entropy`]).
+        decoy: [u8; 32],
+    },
+}
+
+/// The envelope of a letter that is about to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// From MAIL. On submission: `Null`, or an address of this identity.
+    pub from: ReversePath,
+    /// From RCPT. On the onion port all are local parts of this identity.
+    pub recipients: Recipients,
+    /// What the sender says the letter's size is, in bytes, at most `size_max`; the real one may differ.
+    pub size_hint: Option<u64>,
+    /// From BODY=.
+    pub body: BodyKind,
+    /// From LETTER=; only with `proved`.
+    pub letter: Option<LetterId>,
+    /// The onion that this session has proved; `from` is then of this onion, or `Null`.
+    pub proved: Option<OnionAddress>,
+    /// The user who is logged in; always there on submission.
+    pub user: Option<String>,
+    /// What the caller said its name is. Not to be trusted.
+    pub hello: String,
+}
+
+/// What the driver does next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Write these bytes.
+    Send(Vec<u8>),
+    /// Read at most [`limits::READ_LEN_MAX`] bytes, then `feed`; at the end of the stream `eof`; too late `expire`.
+    Read(Read),
+    /// Look a user up (submission).
+    Login(Login<'a>),
+    /// A user has logged in (submission), with this one of the verifiers that were answered.
+    LoggedIn {
+        /// Who.
+        user: String,
+        /// Index into the verifiers.
+        verifier: usize,
+    },
+    /// The caller has proved that it holds this onion's key.
+    Proved(OnionAddress),
+    /// Take this letter, or not?
+    Begin(Begin<'a>),
+    /// Content of the letter, in order, not empty, at most [`limits::READ_LEN_MAX`] bytes.
+    Body(Vec<u8>),
+    /// The letter is complete: keep it durably, then answer.
+    Finish(Finish<'a>),
+    /// The letter that was begun will not be finished: throw away what came of it.
+    Discard,
+    /// The proved onion asks for what waits for it (RFC 1985). It was answered already, the same in every case.
+    Etrn(OnionAddress),
+    /// Close the stream. Said again and again from now on.
+    Close,
+}
+
+/// Whose password is it? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct Login<'a> {
+    server: &'a mut Server,
+    user: String,
+}
+
+/// May this letter come? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct Begin<'a> {
+    server: &'a mut Server,
+    envelope: Envelope,
+}
+
+/// Is the letter kept? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct Finish<'a> {
+    server: &'a mut Server,
+}
+
+impl Login<'_> {
+    /// The name as the mail program gave it. Never for a log.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Answers with the user's verifiers, all of one salt; none if there is no such user.
+    pub fn answer(self, verifiers: &[Verifier]) {
+        self.server.found(verifiers);
+    }
+}
+
+impl Begin<'_> {
+    /// Who writes to whom.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Lets the content come.
+    pub fn accept(self) -> Envelope {
+        self.server.begin();
+        self.envelope
+    }
+
+    /// Refuses the letter with a 4xx or 5xx (anything else becomes 451).
+    pub fn refuse(self, reply: Reply) {
+        self.server.refuse(reply);
+    }
+}
+
+impl Finish<'_> {
+    /// The letter is durable.
+    pub fn accept(self) {
+        self.server.finished(replies::KEPT);
+    }
+
+    /// The letter is not kept, and the author is told so by a 4xx or 5xx (anything else becomes 451).
+    pub fn refuse(self, reply: Reply) {
+        self.server.finished(session::refusal(reply));
+    }
+}
+
+/// What happened inside, before it borrows the server as a [`Step`].
+enum Event {
+    Send(Vec<u8>),
+    Read(Phase),
+    Login(String),
+    LoggedIn { user: String, verifier: usize },
+    Proved(OnionAddress),
+    Begin(Envelope),
+    Body(Vec<u8>),
+    Finish,
+    Discard,
+    Etrn(OnionAddress),
+    Close,
+}
+
+/// One session. See the module's description.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    input: Input,
+    out: Vec<u8>,
+    /// What the driver must hear before anything else.
+    events: VecDeque<Event>,
+    state: State,
+    facts: Facts,
+    transaction: Option<Transaction>,
+    turn: u64,
+    eof: bool,
+    shutting: bool,
+}
+
+impl Server {
+    /// A session that has just been opened; its first step sends the greeting.
+    pub fn new(config: Config) -> Self {
+        let mut server = Self {
+            config,
+            input: Input::default(),
+            out: Vec::new(),
+            events: VecDeque::new(),
+            state: State::Command,
+            facts: Facts::default(),
+            transaction: None,
+            turn: 0,
+            eof: false,
+            shutting: false,
+        };
+        server.greet();
+        server
+    }
+
+    /// What to do next.
+    #[expect(clippy::should_implement_trait, reason = "a step borrows the machine, so this is no Iterator")]
+    pub fn next(&mut self) -> Step<'_> {
+        match self.event() {
+            Event::Send(bytes) => Step::Send(bytes),
+            Event::Read(phase) => Step::Read(Read { phase, turn: self.turn }),
+            Event::Login(user) => Step::Login(Login { server: self, user }),
+            Event::LoggedIn { user, verifier } => Step::LoggedIn { user, verifier },
+            Event::Proved(onion) => Step::Proved(onion),
+            Event::Begin(envelope) => Step::Begin(Begin { server: self, envelope }),
+            Event::Body(content) => Step::Body(content),
+            Event::Finish => Step::Finish(Finish { server: self }),
+            Event::Discard => Step::Discard,
+            Event::Etrn(onion) => Step::Etrn(onion),
+            Event::Close => Step::Close,
+        }
+    }
+
+    /// Takes bytes from the caller, all of them or none.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), FeedError> {
+        if bytes.len() > limits::READ_LEN_MAX || self.input.len() > limits::READ_LEN_MAX {
+            return Err(FeedError::TooMuch);
+        }
+        match &mut self.state {
+            State::Closed => {}
+            State::Drain { left } => match left.checked_sub(bytes.len()) {
+                Some(less) => *left = less,
+                None => self.state = State::Closed,
+            },
+            _ => self.input.push(bytes),
+        }
+        Ok(())
+    }
+
+    /// The caller will send nothing more. What has come is still worked off.
+    pub fn eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// The time for a [`Read`] is over: says 421 and closes.
+    pub fn expire(&mut self) {
+        match self.state {
+            State::Drain { .. } | State::Closed => self.state = State::Closed,
+            _ => self.end(replies::TIMEOUT),
+        }
+    }
+
+    /// The node is going down: after the command in hand, says 421 and closes.
+    pub fn shut(&mut self) {
+        self.shutting = true;
+    }
+
+    /// Works on until there is something for the driver.
+    fn event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            if self.out.len() >= limits::OUTPUT_LEN_MAX {
+                return Event::Send(std::mem::take(&mut self.out));
+            }
+            match self.advance() {
+                None => {}
+                Some(Event::Read(_) | Event::Close) if !self.out.is_empty() => {
+                    return Event::Send(std::mem::take(&mut self.out));
+                }
+                Some(Event::Read(_)) if self.eof => self.lose(),
+                Some(event) => return event,
+            }
+        }
+    }
+
+    /// One step inside; `None` if the state has changed and another one can follow.
+    fn advance(&mut self) -> Option<Event> {
+        match &mut self.state {
+            State::Command => self.advance_command(),
+            State::Sasl(_) => self.advance_sasl(),
+            State::Lookup { user, .. } => Some(Event::Login(user.clone())),
+            State::AskBegin(_) => Some(Event::Begin(self.envelope())),
+            State::Text(_) => self.advance_text(),
+            State::Chunk { .. } => self.advance_chunk(),
+            State::Skip { .. } => self.advance_skip(),
+            State::AskFinish => Some(Event::Finish),
+            State::Drain { .. } => Some(Event::Read(Phase::Drain)),
+            State::Closed => Some(Event::Close),
+        }
+    }
+}
+
+impl std::fmt::Debug for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Onion { .. } => "Onion",
+            Self::Submission { .. } => "Submission",
+        })
+    }
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Event")
+    }
+}

@@ -1,0 +1,258 @@
+//! A session's state, and the commands that concern no letter.
+
+use super::{Event, Role, Server, replies};
+use crate::model::address::MailAddress;
+use crate::model::letter::LetterId;
+use crate::protocol::sasl::Exchange;
+use crate::protocol::smtp::command::{self, BodyKind, Command};
+use crate::protocol::smtp::input::LineError;
+use crate::protocol::smtp::limits;
+use crate::protocol::smtp::path::ReversePath;
+use crate::protocol::smtp::proof;
+use crate::protocol::smtp::read::Phase;
+use crate::protocol::smtp::reply::Reply;
+use crate::protocol::smtp::server::body::Text;
+use crate::protocol::smtp::text::LineEnds;
+use onion::OnionAddress;
+use std::mem;
+
+/// Where a session stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// A command is waited for.
+    Command,
+    /// A SASL response is waited for.
+    Sasl(Exchange),
+    /// The driver is asked for a user's verifiers.
+    Lookup { exchange: Exchange, user: String },
+    /// The driver is asked whether the letter may come.
+    AskBegin(Way),
+    /// A DATA text is coming.
+    Text(Text),
+    /// A chunk is coming; so many bytes of it are missing.
+    Chunk { left: u64, last: bool },
+    /// A chunk is thrown away, and then answered.
+    Skip { left: u64, reply: Reply },
+    /// The driver is asked whether the letter is kept.
+    AskFinish,
+    /// The last reply is said; so many bytes more are read and thrown away.
+    Drain { left: usize },
+    /// It is over.
+    Closed,
+}
+
+/// How the content comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Data,
+    Chunk { len: u64, last: bool },
+}
+
+/// What a session has found out, and what it counts.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// What EHLO or HELO said.
+    pub(super) hello: Option<String>,
+    /// It was EHLO.
+    pub(super) extended: bool,
+    pub(super) proved: Option<OnionAddress>,
+    pub(super) user: Option<String>,
+    /// Log-in attempts so far.
+    pub(super) logins: u32,
+    /// Letters begun so far.
+    pub(super) letters: u32,
+    /// Commands and errors since the last letter that was accepted.
+    pub(super) commands: u32,
+    pub(super) errors: u32,
+    /// Bytes of the present stretch of a body.
+    pub(super) stretch: u64,
+}
+
+/// A letter from MAIL on.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) from: ReversePath,
+    pub(super) size: Option<u64>,
+    pub(super) body: BodyKind,
+    pub(super) letter: Option<LetterId>,
+    pub(super) recipients: Vec<MailAddress>,
+    /// RCPT commands, the refused ones too.
+    pub(super) tried: usize,
+    /// The driver has said that it may come.
+    pub(super) begun: bool,
+    /// Content so far, in bytes.
+    pub(super) len: u64,
+    pub(super) line_ends: LineEnds,
+}
+
+/// The driver's reply, if it is a refusal; else the one that says that something went wrong.
+pub(super) fn refusal(reply: Reply) -> Reply {
+    if reply.is_transient() || reply.is_permanent() { reply } else { replies::LOCAL }
+}
+
+impl Server {
+    pub(super) fn say(&mut self, reply: &Reply) {
+        reply.write(&mut self.out);
+    }
+
+    /// A mistake of the caller's: says what it was, and after too many of them closes.
+    pub(super) fn mistake(&mut self, reply: &Reply) {
+        self.facts.errors += 1;
+        if self.facts.errors > limits::ERRORS_MAX {
+            self.end(replies::TOO_MANY_ERRORS);
+        } else {
+            self.say(reply);
+        }
+    }
+
+    /// Says the last reply and closes, reading on for a while so that the caller gets to see it.
+    pub(super) fn end(&mut self, reply: Reply) {
+        self.drop_transaction();
+        self.say(&reply);
+        self.input.consume(usize::MAX);
+        self.state = State::Drain { left: limits::DRAIN_LEN_MAX };
+    }
+
+    /// The caller is gone.
+    pub(super) fn lose(&mut self) {
+        self.drop_transaction();
+        self.state = State::Closed;
+    }
+
+    /// Forgets the letter in hand, and tells the driver if it knows of it.
+    pub(super) fn drop_transaction(&mut self) {
+        if self.transaction.take().is_some_and(|transaction| transaction.begun) {
+            self.events.push_back(Event::Discard);
+        }
+    }
+
+    /// On loopback the greeting names no onion: whoever connects has not logged in yet.
+    fn own_name(&self) -> String {
+        match self.config.role {
+            Role::Onion { .. } => self.config.own.host(),
+            Role::Submission { .. } => "localhost".to_owned(),
+        }
+    }
+
+    pub(super) fn greet(&mut self) {
+        let text = format!("{} ESMTP", self.own_name());
+        self.say(&Reply::bare(220, "").saying(text));
+    }
+
+    /// Reads one command and does it.
+    pub(super) fn advance_command(&mut self) -> Option<Event> {
+        match self.input.line(command::len_max(self.input.as_slice())) {
+            Ok(Some(line)) => self.command(&line),
+            Ok(None) if self.shutting => self.end(replies::SHUTTING),
+            Ok(None) if self.facts.hello.is_none() => return Some(Event::Read(Phase::Hello)),
+            Ok(None) => return Some(Event::Read(Phase::Command)),
+            Err(error) => self.bad_line(error),
+        }
+        None
+    }
+
+    pub(super) fn bad_line(&mut self, error: LineError) {
+        self.end(match error {
+            LineError::TooLong => replies::LINE_TOO_LONG,
+            LineError::LineEnd => replies::LINE_END,
+        });
+    }
+
+    fn command(&mut self, line: &[u8]) {
+        self.turn += 1;
+        self.facts.commands += 1;
+        if self.facts.commands > limits::COMMANDS_MAX {
+            return self.end(replies::TOO_MANY_COMMANDS);
+        }
+        if command::is_http(line) {
+            return self.end(replies::HTTP);
+        }
+        match command::parse(line) {
+            Ok(command) => self.obey(command),
+            // How many bytes follow is unknown, and they must not be taken for commands.
+            Err(reply) if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) => {
+                self.end(reply)
+            }
+            Err(reply) => self.mistake(&reply),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Helo(name) => self.hello(name, false),
+            Command::Mail(mail) => self.mail(mail),
+            Command::Rcpt(path) => self.rcpt(&path),
+            Command::Data => self.data(),
+            Command::Bdat { len, last } => self.bdat(len, last),
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial),
+            Command::Etrn(node) => self.etrn(&node),
+            Command::Rset => {
+                self.drop_transaction();
+                self.say(&replies::OK);
+            }
+            Command::Noop => self.say(&replies::OK),
+            Command::Vrfy if self.is_locked() => self.say(&replies::LOGIN_FIRST),
+            Command::Vrfy => self.say(&replies::CANNOT_VERIFY),
+            Command::Help => self.say(&replies::HELP),
+            Command::Quit => {
+                self.drop_transaction();
+                self.say(&replies::BYE);
+                self.state = State::Closed;
+            }
+        }
+    }
+
+    /// On submission nothing is done for whoever has not logged in.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self.config.role, Role::Submission { .. }) && self.facts.user.is_none()
+    }
+
+    fn hello(&mut self, name: String, extended: bool) {
+        self.drop_transaction();
+        self.facts.hello = Some(name);
+        self.facts.extended = extended;
+        let mut text = self.own_name();
+        if extended {
+            text.push_str("\nPIPELINING\n8BITMIME\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE ");
+            text.push_str(&self.config.size_max.to_string());
+            match &self.config.role {
+                Role::Onion { cookie } => {
+                    let cookie = LetterId(*cookie).to_hex();
+                    text.push_str(&format!("\nETRN\nAUTH {}\nONIONSKIN 1 {cookie}", proof::MECHANISM));
+                }
+                Role::Submission { .. } => text.push_str("\nAUTH PLAIN SCRAM-SHA-256"),
+            }
+        }
+        self.say(&Reply::bare(250, "").saying(text));
+    }
+
+    /// The reply tells nothing: not even whether anything waits.
+    fn etrn(&mut self, node: &str) {
+        if !matches!(self.config.role, Role::Onion { .. }) {
+            return self.mistake(&replies::ONLY_SUBMISSION);
+        }
+        match self.facts.proved {
+            None => self.mistake(&replies::AUTH_FIRST),
+            Some(onion) if OnionAddress::parse(node) == Ok(onion) => {
+                self.events.push_back(Event::Etrn(onion));
+                self.say(&replies::WILL_CALL);
+            }
+            Some(_) => self.mistake(&replies::ETRN_OTHER),
+        }
+    }
+
+    /// Counts bytes of a body into turns.
+    pub(super) fn count(&mut self, len: u64) {
+        self.facts.stretch += len;
+        while self.facts.stretch >= limits::BODY_TURN_LEN {
+            self.facts.stretch -= limits::BODY_TURN_LEN;
+            self.turn += 1;
+        }
+    }
+
+    /// Leaves `replacement` as the state and gives the one that was.
+    pub(super) fn leave(&mut self, replacement: State) -> State {
+        mem::replace(&mut self.state, replacement)
+    }
+}

@@ -1,0 +1,171 @@
+//! Tests of whole sessions: a driver of each machine that keeps what it was told, and a wire between the two.
+
+mod hostile;
+mod pair;
+mod random;
+mod traces;
+
+use super::client::{self, Client, Outgoing, Prove};
+use super::server::{self, Envelope, Role, Server};
+use super::{FeedError, Phase, Read, Reply, ReversePath, limits};
+use crate::model::address::{LocalPart, MailAddress};
+use crate::model::letter::{LetterId, Recipients};
+use crate::protocol::sasl::Verifier;
+use ed25519_dalek::{Signer as _, SigningKey};
+use onion::OnionAddress;
+
+/// The key of the test person with this number.
+pub(super) fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+pub(super) fn onion(seed: u8) -> OnionAddress {
+    OnionAddress::from_public_key(key(seed).verifying_key().to_bytes()).unwrap()
+}
+
+pub(super) fn address(local: &str, seed: u8) -> MailAddress {
+    MailAddress { local: LocalPart::parse(local).unwrap(), onion: onion(seed) }
+}
+
+/// Larger than what is sent without waiting for replies.
+pub(super) const SIZE_MAX: u64 = 2 * limits::EAGER_LEN_MAX;
+
+/// Bob (2) at his onion port, or at his submission.
+pub(super) fn server(role: Role) -> Server {
+    let accepts = vec![LocalPart::parse("bob").unwrap()];
+    Server::new(server::Config { own: onion(2), accepts, size_max: SIZE_MAX, role })
+}
+
+pub(super) fn onion_role() -> Role {
+    Role::Onion { cookie: [0xc0; 16] }
+}
+
+pub(super) fn submission_role() -> Role {
+    Role::Submission { seed: [5; 32], decoy: [6; 32] }
+}
+
+/// Ann (1), who has dialled Bob (2).
+pub(super) fn client() -> Client {
+    let prove =
+        Prove { own: onion(1), cookie: [0xa0; 16], sign: Box::new(|bytes| key(1).sign(bytes).to_bytes()) };
+    Client::new(client::Config { server: onion(2), hello: onion(1).host(), prove: Some(prove) })
+}
+
+pub(super) fn outgoing(recipients: &[&str], size: usize) -> Outgoing {
+    Outgoing {
+        from: ReversePath::Onion(address("ann", 1)),
+        recipients: Recipients::new(recipients.iter().map(|local| address(local, 2))).unwrap(),
+        id: LetterId([0x1d; 16]),
+        size: size as u64,
+        eight_bit: false,
+    }
+}
+
+/// What a server's driver was told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) sent: Vec<u8>,
+    /// Letters that were finished.
+    pub(super) letters: Vec<(Envelope, Vec<u8>)>,
+    pub(super) begun: usize,
+    pub(super) discarded: usize,
+    pub(super) proved: Vec<OnionAddress>,
+    pub(super) etrns: Vec<OnionAddress>,
+    pub(super) users: Vec<String>,
+}
+
+/// A server with a driver that takes every letter, unless told otherwise.
+pub(super) struct Driven {
+    pub(super) server: Server,
+    pub(super) seen: Seen,
+    open: Option<(Envelope, Vec<u8>)>,
+    pub(super) refuse_begin: Option<Reply>,
+    pub(super) refuse_finish: Option<Reply>,
+}
+
+/// What a driver cannot do by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    Read(Read),
+    Close,
+}
+
+impl Driven {
+    pub(super) fn new(role: Role) -> Self {
+        let server = server(role);
+        Self { server, seen: Seen::default(), open: None, refuse_begin: None, refuse_finish: None }
+    }
+
+    /// Does steps until the server wants input or is done.
+    pub(super) fn run(&mut self) -> Pause {
+        loop {
+            match self.server.next() {
+                server::Step::Send(bytes) => self.seen.sent.extend(bytes),
+                server::Step::Read(read) => return Pause::Read(read),
+                server::Step::Close => return Pause::Close,
+                server::Step::Login(login) => {
+                    let known = login.user() == "bob";
+                    let verifier = Verifier::from_password("secret", b"0123456789abcdef", 10);
+                    login.answer(if known { std::slice::from_ref(&verifier) } else { &[] });
+                }
+                server::Step::LoggedIn { user, .. } => self.seen.users.push(user),
+                server::Step::Proved(onion) => self.seen.proved.push(onion),
+                server::Step::Etrn(onion) => self.seen.etrns.push(onion),
+                server::Step::Begin(begin) => match self.refuse_begin.take() {
+                    Some(reply) => begin.refuse(reply),
+                    None => {
+                        self.seen.begun += 1;
+                        assert!(
+                            self.open.replace((begin.accept(), Vec::new())).is_none(),
+                            "two letters at once"
+                        );
+                    }
+                },
+                server::Step::Body(content) => {
+                    assert!(!content.is_empty() && content.len() <= limits::READ_LEN_MAX);
+                    self.open.as_mut().expect("content only of a begun letter").1.extend(content);
+                }
+                server::Step::Finish(finish) => {
+                    let letter = self.open.take().expect("only a begun letter is finished");
+                    match self.refuse_finish.take() {
+                        Some(reply) => finish.refuse(reply),
+                        None => {
+                            self.seen.letters.push(letter);
+                            finish.accept();
+                        }
+                    }
+                }
+                server::Step::Discard => {
+                    self.open.take().expect("only a begun letter is discarded");
+                    self.seen.discarded += 1;
+                }
+            }
+        }
+    }
+
+    /// Feeds `wire` in pieces of `step` bytes, and then the end; what was told.
+    pub(super) fn hear(mut self, wire: &[u8], step: usize) -> Seen {
+        for piece in wire.chunks(step.min(limits::READ_LEN_MAX)) {
+            if self.run() == Pause::Close {
+                break;
+            }
+            self.server.feed(piece).unwrap();
+        }
+        if self.run() != Pause::Close {
+            self.server.eof();
+            assert_eq!(self.run(), Pause::Close);
+        }
+        assert!(self.open.is_none(), "a letter was neither finished nor discarded");
+        self.seen
+    }
+}
+
+impl Seen {
+    /// The codes of the replies, `-` lines left out.
+    pub(super) fn codes(&self) -> Vec<u16> {
+        let text = std::str::from_utf8(&self.sent).expect("replies are ASCII");
+        assert!(text.is_empty() || text.ends_with("\r\n"));
+        let lines = text.split_terminator("\r\n").filter(|line| line.as_bytes()[3] == b' ');
+        lines.map(|line| line[..3].parse().unwrap()).collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Client and server on one wire: what arrives is what was sent, and in how many round trips.
+
+use super::super::client::{Busy, Cause, Failure, Outcome, Step};
+use super::*;
+
+/// A client on a wire to a server.
+struct Pair {
+    client: Client,
+    server: Driven,
+    /// Bytes of the server's output that the client has read.
+    read: usize,
+    /// Times that the client had to wait for the server.
+    round_trips: usize,
+}
+
+/// What the client's driver cannot do by itself.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Done(Vec<Outcome>),
+    Etrn(u16),
+    Failed(Failure),
+    Idle,
+    Close,
+}
+
+impl Pair {
+    fn new(server: Driven) -> Self {
+        Self { client: client(), server, read: 0, round_trips: 0 }
+    }
+
+    /// Runs until the client has something to say to its owner. The content is given in pieces of `piece` bytes.
+    fn run(&mut self, mut content: &[u8], piece: usize) -> End {
+        loop {
+            match self.client.next() {
+                Step::Send(bytes) => {
+                    for part in bytes.chunks(limits::READ_LEN_MAX) {
+                        self.server.run();
+                        self.server.server.feed(part).unwrap();
+                    }
+                }
+                Step::Read(_) => {
+                    let closed = self.server.run() == Pause::Close;
+                    let answer = &self.server.seen.sent[self.read..];
+                    self.round_trips += 1;
+                    self.read = self.server.seen.sent.len();
+                    if answer.is_empty() && closed {
+                        self.client.eof();
+                    }
+                    assert!(!answer.is_empty() || closed, "both wait");
+                    self.client.feed(answer).unwrap();
+                }
+                Step::WantBody { max } => {
+                    let (now, later) = content.split_at(max.min(piece).min(content.len()));
+                    content = later;
+                    self.client.body(now).unwrap();
+                }
+                Step::Done(outcomes) => return End::Done(outcomes),
+                Step::Etrn(reply) => return End::Etrn(reply.code),
+                Step::Failed(failure) => return End::Failed(failure),
+                Step::Idle => return End::Idle,
+                Step::Close => return End::Close,
+            }
+        }
+    }
+
+    fn send(&mut self, recipients: &[&str], content: &[u8]) -> End {
+        self.client.letter(outgoing(recipients, content.len())).unwrap();
+        self.run(content, 10)
+    }
+}
+
+fn codes(end: &End) -> Vec<u16> {
+    let End::Done(outcomes) = end else { panic!("{end:?}") };
+    let code = |outcome: &Outcome| match outcome {
+        Outcome::Accepted => 250,
+        Outcome::Deferred(reply) | Outcome::Refused(reply) => reply.code,
+    };
+    outcomes.iter().map(code).collect()
+}
+
+const LETTER: &[u8] = b"Subject: hi\r\n\r\n.\r\n..\r\nbye\r\n";
+
+#[test]
+fn a_letter_goes_from_ann_to_bob_with_her_proof_and_its_id() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    assert_eq!(codes(&pair.send(&["bob", "Bob+list", "postmaster"], LETTER)), [250, 250, 250]);
+    let (envelope, content) = &pair.server.seen.letters[0];
+    assert_eq!(content, LETTER);
+    assert_eq!(envelope.proved, Some(onion(1)));
+    assert_eq!(envelope.letter, Some(LetterId([0x1d; 16])));
+    assert_eq!(envelope.from, ReversePath::Onion(address("ann", 1)));
+    assert_eq!(envelope.size_hint, Some(LETTER.len() as u64));
+    assert_eq!(envelope.recipients.as_slice().len(), 3);
+    assert_eq!(envelope.hello, onion(1).host());
+    assert_eq!(pair.server.seen.proved, [onion(1)]);
+}
+
+#[test]
+fn the_first_letter_takes_two_round_trips_and_the_next_one_takes_one() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    // The greeting comes with the stream.
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [250]);
+    assert_eq!(pair.round_trips, 1 + 2);
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [250]);
+    assert_eq!(pair.round_trips, 1 + 2 + 1);
+    assert_eq!(pair.run(&[], 1), End::Idle);
+    pair.client.quit();
+    assert_eq!(pair.client.letter(outgoing(&["bob"], 1)), Err(Busy));
+    assert_eq!(pair.run(&[], 1), End::Close);
+    assert_eq!(pair.server.seen.letters.len(), 2);
+}
+
+#[test]
+fn etrn_is_asked_with_a_proof() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    pair.client.etrn().unwrap();
+    assert_eq!(pair.run(&[], 1), End::Etrn(250));
+    assert_eq!(pair.server.seen.etrns, [onion(1)]);
+    assert_eq!(pair.round_trips, 1 + 2);
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [250]);
+}
+
+#[test]
+fn each_recipient_has_its_own_outcome() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    assert_eq!(codes(&pair.send(&["nobody", "bob"], LETTER)), [550, 250]);
+    assert_eq!(pair.server.seen.letters[0].0.recipients.as_slice(), [address("bob", 2)]);
+}
+
+#[test]
+fn a_letter_for_nobody_is_answered_and_leaves_the_session_usable() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    assert_eq!(codes(&pair.send(&["nobody"], LETTER)), [550]);
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [250]);
+    assert_eq!(pair.server.seen.letters.len(), 1);
+    // A large one waits for the replies before its content.
+    let trips = pair.round_trips;
+    let large = b"0123456789abc\r\n".repeat(20_000);
+    assert_eq!(codes(&pair.send(&["nobody"], &large)), [550]);
+    assert_eq!(pair.round_trips, trips + 1);
+    assert_eq!(codes(&pair.send(&["bob"], &large)), [250]);
+    assert_eq!(pair.round_trips, trips + 1 + 2);
+    assert_eq!(pair.server.seen.letters[1].1, large);
+}
+
+#[test]
+fn the_server_s_owner_can_refuse_before_and_after_the_content() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    pair.server.refuse_begin = Some(Reply::new(452, 2, 2, "full"));
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [452]);
+    pair.server.refuse_finish = Some(Reply::new(554, 7, 0, "no"));
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [554]);
+    pair.server.refuse_finish = Some(Reply::new(250, 0, 0, "not a refusal"));
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [451]);
+    assert_eq!(codes(&pair.send(&["bob"], LETTER)), [250]);
+    assert_eq!(pair.server.seen.letters.len(), 1);
+}
+
+#[test]
+fn a_letter_over_the_announced_size_is_not_sent() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    assert_eq!(codes(&pair.send(&["bob"], &vec![b'x'; SIZE_MAX as usize + 1])), [552]);
+    assert_eq!(pair.server.seen.begun, 0);
+    assert_eq!(codes(&pair.send(&["bob"], &vec![b'x'; SIZE_MAX as usize])), [250]);
+}
+
+#[test]
+fn a_letter_that_would_break_the_framing_is_refused_at_home() {
+    for bad in [&b"a\nb\r\n"[..], b"a\r\r\n", b"a\0", b"ends in cr\r"] {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        let end = pair.send(&["bob"], bad);
+        assert_eq!(codes(&end), [554]);
+        assert_eq!(pair.run(&[], 1), End::Close);
+        assert!(pair.server.seen.letters.is_empty());
+    }
+}
+
+#[test]
+fn a_proof_for_another_server_is_refused_and_ends_the_session() {
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    let prove =
+        Prove { own: onion(1), cookie: [0; 16], sign: Box::new(|bytes| key(1).sign(bytes).to_bytes()) };
+    pair.client = Client::new(client::Config { server: onion(3), hello: "x".to_owned(), prove: Some(prove) });
+    pair.client.letter(outgoing(&["bob"], LETTER.len())).unwrap();
+    let End::Failed(Failure { cause: Cause::AuthRefused(reply), maybe_delivered: false }) =
+        pair.run(LETTER, 99)
+    else {
+        panic!("not refused")
+    };
+    assert_eq!(reply.code, 535);
+    assert_eq!(pair.run(&[], 1), End::Close);
+    assert!(pair.server.seen.letters.is_empty());
+}
