@@ -10,6 +10,7 @@ use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::orders::Orders;
 use crate::node::trouble::Trouble;
+use crate::store::mailboxes::MailboxName;
 use crate::store::{LetterReader, MailboxNo, QueueNo, Store, StoreError};
 use onion::OnionAddress;
 use rand::rngs::StdRng;
@@ -49,7 +50,7 @@ impl Desk {
         let folders = store
             .read(|rx| {
                 let find = |name: &str| {
-                    rx.mailboxes().find(&name.parse()?)?.ok_or(StoreError::NoMailbox)
+                    rx.mailboxes().find(&MailboxName::parse(name)?)?.ok_or(StoreError::NoMailbox)
                 };
                 Ok(Folders { inbox: find("INBOX")?, sent: find("Sent")?, outbox: find("Outbox")? })
             })
@@ -99,12 +100,14 @@ impl Desk {
 
     /// Everything that waits, in the order it was accepted.
     pub async fn queue(&self) -> Result<Vec<(QueueNo, Entry)>, StoreError> {
-        self.store.read(|rx| rx.queue().all()).await
+        self.store
+            .read(|rx| Ok(rx.queue().list()?.into_iter().map(|(no, _, entry)| (no, entry)).collect()))
+            .await
     }
 
     /// How many entries wait.
     pub async fn queue_len(&self) -> Result<usize, StoreError> {
-        self.store.read(|rx| rx.queue().len()).await
+        self.store.read(|rx| Ok(rx.queue().count()? as usize)).await
     }
 
     /// What waits for one peer.
@@ -116,12 +119,9 @@ impl Desk {
 
     /// The letter to send, and how many bytes at its start are the author's own copy's and do not leave.
     pub(super) async fn letter_to_send(&self, letter: LetterNo) -> Result<(LetterReader, u64), StoreError> {
-        self.store
-            .read(move |rx| {
-                let letters = rx.letters();
-                Ok((letters.reader(letter)?, letters.prefix_len(letter)?))
-            })
-            .await
+        let reader = self.store.open_letter(letter).await?;
+        let prefix_len = reader.prefix_len();
+        Ok((reader, prefix_len))
     }
 
     /// When each of these peers was last seen.
@@ -142,7 +142,7 @@ impl Desk {
     pub(super) async fn recent_peers(&self, most: usize) -> Result<Vec<OnionAddress>, StoreError> {
         self.store
             .read(move |rx| {
-                let mut peers = rx.peers().all()?;
+                let mut peers = rx.peers().list()?;
                 peers.retain(|(_, record)| record.last_sent.is_some() || record.last_received.is_some());
                 peers.sort_by_key(|(_, record)| std::cmp::Reverse(record.last_seen));
                 Ok(peers.into_iter().take(most).map(|(peer, _)| peer).collect())
@@ -153,7 +153,7 @@ impl Desk {
     /// A peer was reached.
     pub(super) async fn met(&self, peer: OnionAddress) {
         let now = self.now();
-        if let Err(error) = self.store.write(move |tx| tx.peers().seen(&peer, now)).await {
+        if let Err(error) = self.store.write(move |tx| tx.peers().update(&peer, |record| record.last_seen = Some(now))).await {
             self.trouble.note("store", format!("cannot write: {error}"));
         }
     }

@@ -7,6 +7,7 @@ use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::server::Envelope;
 use crate::protocol::smtp::{Reply, ReversePath};
+use crate::store::messages::NewMessage;
 use crate::store::{Body, Flags};
 use onion::OnionAddress;
 use std::sync::Arc;
@@ -22,8 +23,8 @@ pub(super) struct Arriving {
 /// Lets a letter come, if it may.
 pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope) -> Result<Parcel, Reply> {
     let return_path = match &envelope.from {
-        ReversePath::Null => None,
-        path => path.address().cloned(),
+        ReversePath::Onion(address) => Some(address.clone()),
+        ReversePath::Null | ReversePath::Foreign(_) => None,
     };
     let arriving = Arriving {
         proved: envelope.proved,
@@ -73,9 +74,16 @@ pub(super) async fn keep(desk: &Desk, arriving: Arriving, prefix: Vec<u8>, body:
                 return Ok(false);
             }
             let letter = tx.letters().add(&body, &prefix)?;
-            tx.messages().append(folders.inbox, letter, Flags::default(), now)?;
+            tx.messages().append(
+                folders.inbox,
+                &NewMessage { letter, flags: Flags::default(), internal_date: now, sent_id: None },
+            )?;
             if let Some(peer) = arriving.proved {
-                tx.peers().received_from(&peer, now)?;
+                tx.peers().update(&peer, |record| {
+                    record.last_seen = Some(now);
+                    record.last_received = Some(now);
+                    record.onionskin = true;
+                })?;
             }
             Ok(true)
         })

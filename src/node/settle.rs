@@ -8,9 +8,11 @@ use crate::model::letter::LetterNo;
 use crate::model::notice::{self, Delayed, Failed, Reported};
 use crate::model::outcome::Outcome;
 use crate::model::queue::{self, Entry, Moment, Reason, Settled, State};
+use crate::model::time::UnixTime;
 use crate::node::Node;
 use crate::node::desk::Desk;
-use crate::store::{Body, Flags, QueueNo, StoreError, Tx};
+use crate::store::messages::NewMessage;
+use crate::store::{Body, Flags, MailboxNo, QueueNo, StoreError, Tx, Uid};
 use std::collections::BTreeMap;
 
 /// What the commit does with one entry.
@@ -81,7 +83,10 @@ async fn settle(
             if told {
                 for notice in &notices {
                     let letter = tx.letters().add(notice, b"")?;
-                    tx.messages().append(folders.inbox, letter, Flags::default(), now)?;
+                    tx.messages().append(
+                        folders.inbox,
+                        &NewMessage { letter, flags: Flags::default(), internal_date: now, sent_id: None },
+                    )?;
                 }
             }
             Ok(())
@@ -92,24 +97,28 @@ async fn settle(
 /// Does one deed; whether the entry was still there.
 fn carry_out(
     tx: &mut Tx<'_>,
-    outbox: crate::store::MailboxNo,
+    outbox: MailboxNo,
     no: QueueNo,
     before: &Entry,
     deed: &Deed,
-    now: crate::model::time::UnixTime,
+    now: UnixTime,
 ) -> Result<bool, StoreError> {
-    if tx.queue().get(no)?.is_none() {
+    if tx.queue().get::<Entry>(no)?.is_none() {
         return Ok(false);
     }
     match deed {
-        Deed::Keep(entry) => tx.queue().put(no, entry)?,
+        Deed::Keep(entry) => tx.queue().replace(no, entry)?,
         Deed::Remove { delivered } => {
             tx.queue().remove(no)?;
             if *delivered {
-                tx.peers().sent_to(&before.to.onion, now)?;
+                tx.peers().update(&before.to.onion, |record| {
+                    record.last_seen = Some(now);
+                    record.last_sent = Some(now);
+                })?;
             }
-            if !tx.queue().any_for_letter(before.letter)? {
-                tx.messages().expunge(outbox, &[crate::store::Uid(before.outbox)])?;
+            let left = tx.queue().list::<Entry>()?;
+            if !left.iter().any(|(_, letter, _)| *letter == before.letter) {
+                tx.messages().expunge(outbox, &[Uid(before.outbox)])?;
             }
         }
     }

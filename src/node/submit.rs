@@ -4,12 +4,13 @@ use crate::model::address::MailAddress;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy;
 use crate::model::prepare::{self, PrepareError, Prepared};
-use crate::model::queue::Entry;
+use crate::model::queue::{Entry, State};
 use crate::model::trace::{self, Arrival, Proof};
 use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::Reply;
-use crate::store::{Body, Flags};
+use crate::store::messages::NewMessage;
+use crate::store::{Body, Flags, MessageIdHash};
 use onion::OnionAddress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,28 +84,39 @@ pub(super) async fn keep(
     let from = desk.identity.address().local;
     let ids = draw_ids(desk, &others);
     let trace = own_trace(desk, &own);
-    let message_ids: Vec<String> =
-        std::iter::once(prepared.message_id).chain(prepared.replaced_message_id).collect();
+    // The mail program files its own copy under the Message-ID that it gave.
+    let given = prepared.replaced_message_id.unwrap_or(prepared.message_id);
+    let sent_id = MessageIdHash::of(given.as_bytes());
     let prefix = prepared.sent_prefix;
     let kept = desk
         .store
         .write(move |tx| {
+            let filed = |letter, flags, sent_id| NewMessage { letter, flags, internal_date: now, sent_id };
             let letter = tx.letters().add(&body, &prefix)?;
             let size = tx.letters().size(letter)?;
-            let sent = tx.messages().append(folders.sent, letter, Flags::seen(), now)?;
-            for id in &message_ids {
-                tx.sent_ids().insert(id, sent)?;
-            }
+            let seen = Flags::system(Flags::SEEN);
+            tx.messages().append(folders.sent, &filed(letter, seen.clone(), Some(sent_id)))?;
             if !others.is_empty() {
-                let outbox = tx.messages().append(folders.outbox, letter, Flags::seen(), now)?;
+                let outbox = tx.messages().append(folders.outbox, &filed(letter, seen, None))?;
                 for to in &others {
-                    let entry = Entry::new(letter, ids[&to.onion], from.clone(), to.clone(), size, now, outbox);
-                    tx.queue().add(&entry)?;
+                    let entry = Entry {
+                        letter,
+                        id: ids[&to.onion],
+                        from: from.clone(),
+                        to: to.clone(),
+                        size,
+                        accepted: now,
+                        started: None,
+                        delay_noticed: false,
+                        outbox: outbox.0,
+                        state: State::Waiting { next: now, tries: 0, last: None },
+                    };
+                    tx.queue().push(letter, &entry)?;
                 }
             }
             if !own.is_empty() {
                 let copy = tx.letters().add(&body, &trace)?;
-                tx.messages().append(folders.inbox, copy, Flags::default(), now)?;
+                tx.messages().append(folders.inbox, &filed(copy, Flags::default(), None))?;
             }
             Ok(())
         })

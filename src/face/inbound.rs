@@ -1,0 +1,64 @@
+//! The onion's port 25: peers bring letters, prove who they are, and ask for what waits for them.
+
+use crate::face::smtp::{self, Port};
+use crate::model::policy;
+use crate::node::parcel::Parcel;
+use crate::node::{Node, receive};
+use crate::protocol::sasl::Verifier;
+use crate::protocol::smtp::Reply;
+use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
+use onion::{Listener, OnionAddress};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Most conversations at once; more wait in the listener. Each costs about 20 KiB while it idles.
+const CONVERSATIONS_MAX: usize = 1024;
+
+struct OnionPort(Arc<Node>);
+
+impl Port for OnionPort {
+    async fn verifiers(&self, _: &str) -> Vec<Verifier> {
+        Vec::new()
+    }
+
+    fn proved(&self, _: OnionAddress) {}
+
+    fn etrn(&self, onion: OnionAddress) {
+        self.0.peer_is_up(onion);
+    }
+
+    async fn begin(&self, envelope: &Envelope) -> Result<Parcel, Reply> {
+        receive::begin(&self.0.desk, envelope).await
+    }
+}
+
+/// Serves every stream that arrives, until the listener ends or the node goes down.
+pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONVERSATIONS_MAX));
+    let mut conversations = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            _ = down.wait_for(|down| *down) => break,
+            Some(_) = conversations.join_next() => continue,
+            stream = listener.accept() => stream,
+        };
+        let Some(stream) = stream else { break };
+        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let server = Server::new(Config {
+            own: node.desk.identity().onion(),
+            accepts: node.desk.identity().names().locals().to_vec(),
+            size_max: policy::LETTER_SIZE_MAX,
+            role: Role::Onion { cookie: node.desk.draw() },
+        });
+        let (port, down) = (OnionPort(node.clone()), down.clone());
+        conversations.spawn(async move {
+            let _place = place;
+            if let Err(error) = smtp::converse(stream, server, &port, down).await {
+                tracing::debug!(%error, "a peer's connection broke");
+            }
+        });
+    }
+    while conversations.join_next().await.is_some() {}
+}
