@@ -8,12 +8,16 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::traits::IsIdentity as _;
 use data_encoding::BASE32_NOPAD;
 use sha3::{Digest as _, Sha3_256};
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{OnceLock, RwLock};
 
 const VERSION: u8 = 3;
 const SUFFIX: &str = ".onion";
 /// Length of the base32 label before `.onion`, in characters.
 const LABEL_LEN: usize = 56;
+/// Most proved keys that are remembered: 256 KiB.
+const KNOWN_MAX: usize = 4096;
 
 /// A proved Tor v3 onion address: 32 bytes of ed25519 public key.
 ///
@@ -78,10 +82,19 @@ impl OnionAddress {
 
     /// Takes a raw ed25519 public key, refusing what is not canonical, weak, or not torsion-free.
     pub fn from_public_key(key: [u8; 32]) -> Result<Self, AddressError> {
+        if known().read().is_ok_and(|known| known.contains(&key)) {
+            return Ok(Self(key));
+        }
         let point = CompressedEdwardsY(key).decompress().ok_or(AddressError::Key)?;
         // Recompressing gives the one canonical encoding; another one would be a second name for the same key.
         if point.is_identity() || !point.is_torsion_free() || point.compress().0 != key {
             return Err(AddressError::Key);
+        }
+        if let Ok(mut known) = known().write() {
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(key);
         }
         Ok(Self(key))
     }
@@ -102,6 +115,12 @@ impl OnionAddress {
         host.push_str(SUFFIX);
         host
     }
+}
+
+/// Keys that were proved before: the proof costs some 50 µs, and a queue names the same few again and again.
+fn known() -> &'static RwLock<HashSet<[u8; 32]>> {
+    static KNOWN: OnceLock<RwLock<HashSet<[u8; 32]>>> = OnceLock::new();
+    KNOWN.get_or_init(RwLock::default)
 }
 
 fn checksum(key: &[u8; 32], version: u8) -> [u8; 2] {

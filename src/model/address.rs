@@ -1,7 +1,8 @@
 //! `MailAddress`: `local@<56>.onion`, with the local part folded to lower case.
 //!
 //! Local parts are dot-atoms of ASCII (RFC 5321 section 4.1.2, without quoting): what a person can read out.
-//! `Display` shows the local part and hides the onion; the whole address is `MailAddress::full`.
+//! `Debug` shows neither local part nor onion; the whole address is `MailAddress::full`. A local part may hold `/`
+//! or begin with `-`: never use one as a file name or an argument.
 
 use onion::{AddressError, OnionAddress};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::fmt;
 pub const LOCAL_PART_LEN_MAX: usize = 64;
 
 /// The part before the `@`: a dot-atom in lower case, 1 to 64 bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LocalPart(String);
 
@@ -80,6 +81,12 @@ impl MailAddress {
     /// The whole address, for the wire and the screen; never for a log.
     pub fn full(&self) -> String {
         format!("{}@{}", self.local.0, self.onion.host())
+    }
+}
+
+impl fmt::Debug for LocalPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
-use crate::model::trace::{self, Arrival, ScreenError};
+use crate::model::trace::{self, Arrival, Proof, ScreenError};
 use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::server::Envelope;
@@ -39,10 +39,15 @@ pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope) -> Result<Parcel, Repl
 pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
     let own = desk.identity.onion();
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
+    let proof = trace::proof_of(&screened.authors, arriving.proved.as_ref());
+    if proof == Proof::Fail {
+        let text = "the letter's From names another node than the one that brings it";
+        return Err(Reply::new(550, 7, 1, text));
+    }
     let prefix = trace::trace_lines(&Arrival {
         own: &own,
         proved: arriving.proved.as_ref(),
-        proof: trace::proof_of(&screened.authors, arriving.proved.as_ref()),
+        proof,
         return_path: arriving.return_path.as_ref(),
         recipient: match arriving.recipients.as_slice() {
             [only] => Some(only),

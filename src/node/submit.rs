@@ -4,7 +4,7 @@ use crate::model::address::MailAddress;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy;
 use crate::model::prepare::{self, PrepareError, Prepared};
-use crate::model::queue::{Entry, State};
+use crate::model::queue::Entry;
 use crate::model::trace::{self, Arrival, Proof};
 use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
@@ -99,18 +99,8 @@ pub(super) async fn keep(
             if !others.is_empty() {
                 let outbox = tx.messages().append(folders.outbox, &filed(letter, seen, None))?;
                 for to in &others {
-                    let entry = Entry {
-                        letter,
-                        id: ids[&to.onion],
-                        from: from.clone(),
-                        to: to.clone(),
-                        size,
-                        accepted: now,
-                        started: None,
-                        delay_noticed: false,
-                        outbox: outbox.0,
-                        state: State::Waiting { next: now, tries: 0, last: None },
-                    };
+                    let id = ids[&to.onion];
+                    let entry = Entry::new(letter, id, from.clone(), to.clone(), size, now, outbox.0);
                     tx.queue().push(letter, &entry)?;
                 }
             }

@@ -1,0 +1,180 @@
+//! `send`, `sendmail` and `read`: letters in and out by the command line.
+
+use crate::face::cli::args::{Read, Send, Sendmail};
+use crate::face::cli::exit::{Exit, Failure};
+use crate::face::cli::{Place, print, show};
+use crate::face::control::{Door, Request};
+use crate::face::ops::Given;
+use crate::model::policy;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+use tokio::io::AsyncReadExt as _;
+
+/// Most bytes of a letter that `read` shows decoded; larger ones want `--raw` or a mail program.
+const SHOWN_LEN_MAX: u64 = 16 * 1024 * 1024;
+
+/// `onionskin send`
+pub(super) async fn send(at: &Place, args: Send) -> Result<(), Failure> {
+    let text = match &args.message {
+        Some(text) => text.clone(),
+        None => {
+            if std::io::stdin().is_terminal() {
+                eprintln!("Write your letter; end it with Ctrl-D on a line of its own:");
+            }
+            String::from_utf8(read_stdin()?)
+                .map_err(|_| Failure::new(Exit::Data, "the text is not UTF-8").hint("use --attach for other files"))?
+        }
+    };
+    let status = at.ask(Request::Status).await?;
+    let from = status["identities"][0]["address"].as_str().unwrap_or_default().to_owned();
+    let to: Vec<&str> = args.to.iter().map(String::as_str).collect();
+    let mut builder = mail_builder::MessageBuilder::new()
+        .from(from.as_str())
+        .to(to)
+        .subject(args.subject.as_str())
+        .text_body(text);
+    for path in &args.attach {
+        builder = builder.attachment("application/octet-stream", name_of(path), read_file(path)?);
+    }
+    let letter = builder.write_to_vec().map_err(|error| Failure::new(Exit::Software, error))?;
+    let request = Request::Submit { from: None, to: args.to, from_headers: false, size: letter.len() as u64 };
+    let value = at.ask_with(request, &mut letter.as_slice()).await?;
+    show::submitted(&value, args.json)
+}
+
+/// `onionskin sendmail`
+pub(super) async fn sendmail(at: &Place, args: Sendmail) -> Result<(), Failure> {
+    if args.to.is_empty() && !args.from_headers {
+        return Err(Failure::new(Exit::Usage, "no recipient was named")
+            .hint("name them after the options, or use -t to take them from the header"));
+    }
+    let letter = crlf(&read_stdin()?);
+    let request = Request::Submit {
+        from: args.from,
+        to: args.to,
+        from_headers: args.from_headers,
+        size: letter.len() as u64,
+    };
+    at.ask_with(request, &mut letter.as_slice()).await.map(|_| ())
+}
+
+/// `onionskin read`
+pub(super) async fn read(at: &Place, args: Read) -> Result<(), Failure> {
+    let request = Request::Read { folder: args.folder.clone(), number: args.number };
+    if let Some(mut door) = Door::knock(&at.dir).await {
+        let value = door.ask(&request).await?;
+        let size = value["size"].as_u64().unwrap_or(0);
+        if args.raw {
+            return pass_on(size, door.reader()).await;
+        }
+        let letter = gather(size, door.reader()).await?;
+        return show::letter(&letter);
+    }
+    let Given::Letter(_, reader) = at.office().await?.perform(request, &mut tokio::io::empty()).await? else {
+        return Err(Failure::new(Exit::Software, "no letter was given"));
+    };
+    if !args.raw {
+        check_shown(reader.len())?;
+    }
+    let mut letter = Vec::new();
+    let mut offset = 0;
+    while offset < reader.len() {
+        let piece = reader
+            .read_at(offset, 64 * 1024)
+            .await
+            .map_err(crate::face::cli::household::store_failure)?;
+        offset += piece.len() as u64;
+        if args.raw { print(&piece)? } else { letter.extend_from_slice(&piece) }
+    }
+    if args.raw { Ok(()) } else { show::letter(&letter) }
+}
+
+/// Prints what the node sends, byte for byte.
+async fn pass_on(size: u64, reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<(), Failure> {
+    let mut left = size;
+    let mut piece = vec![0; 64 * 1024];
+    while left > 0 {
+        let len = reader.read(&mut piece).await?;
+        if len == 0 {
+            return Err(cut_off());
+        }
+        print(&piece[..len])?;
+        left = left.saturating_sub(len as u64);
+    }
+    Ok(())
+}
+
+async fn gather(size: u64, reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<Vec<u8>, Failure> {
+    check_shown(size)?;
+    let mut letter = Vec::new();
+    reader.take(size).read_to_end(&mut letter).await?;
+    if letter.len() as u64 == size { Ok(letter) } else { Err(cut_off()) }
+}
+
+fn check_shown(size: u64) -> Result<(), Failure> {
+    if size <= SHOWN_LEN_MAX {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Data, "the letter is too large to be shown here")
+        .hint("write it to a file with --raw, or read it in a mail program"))
+}
+
+fn cut_off() -> Failure {
+    Failure::new(Exit::Io, "the node stopped in the middle of the letter").hint("try again")
+}
+
+/// All of standard input, up to the largest letter.
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(policy::LETTER_SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    too_large(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::NoInput, format_args!("{} cannot be read: {error}", path.display()))
+    };
+    too_large(std::fs::metadata(path).map_err(failed)?.len())?;
+    std::fs::read(path).map_err(failed)
+}
+
+fn too_large(len: u64) -> Result<(), Failure> {
+    if len <= policy::LETTER_SIZE_MAX {
+        return Ok(());
+    }
+    let most = policy::LETTER_SIZE_MAX / 1024 / 1024;
+    Err(Failure::new(Exit::Data, format_args!("a letter can have {most} MiB at most")))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| "attachment".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Local line ends (LF) become those of mail (CRLF); what has CRLF already stays.
+fn crlf(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 32);
+    let mut last = 0;
+    for &byte in text {
+        if byte == b'\n' && last != b'\r' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+        last = byte;
+    }
+    if !out.ends_with(b"\r\n") && !out.is_empty() {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_line_ends_become_those_of_mail() {
+        assert_eq!(crlf(b"a\nb\r\nc"), b"a\r\nb\r\nc\r\n");
+        assert_eq!(crlf(b""), b"");
+    }
+}

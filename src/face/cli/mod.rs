@@ -1,0 +1,188 @@
+//! The commands. Each either asks the running node through its door, or, while none runs, has the store to itself.
+//!
+//! * `args`: the command line; `household`: data directory and passphrase; `exit`: how a command ends badly
+//! * `make`: `init` and what the first `up` shows; `up`: the running node; `letters`: `send`, `sendmail`, `read`
+//! * `show`: what is printed for people
+
+pub(crate) mod args;
+pub(crate) mod exit;
+pub(crate) mod household;
+mod letters;
+mod make;
+mod show;
+mod up;
+
+use crate::face::control::{Door, Request};
+use crate::face::ops::{Given, Office};
+use args::{Cli, Command, Queue};
+use clap::{CommandFactory as _, Parser as _};
+use exit::{Exit, Failure};
+use household::{Household, PassphraseSource};
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The program: parses the command line, does it, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no failures.
+            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli));
+            // Work that still blocks (a disk that hangs) must not keep the program from ending.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+            result
+        }
+        Err(error) => Err(Failure::new(Exit::Unavailable, format_args!("the program cannot start: {error}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("onionskin: {failure}");
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let passphrase = PassphraseSource { fd: cli.passphrase_fd, silent: false };
+    if let Command::Completions { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "onionskin", &mut script);
+        return print(&script);
+    }
+    let at = Place { dir: household::data_dir(cli.data_dir)?, passphrase };
+    match cli.command {
+        Command::Up(up) => up::up(&at, up).await,
+        Command::Init(init) => make::init(&at, init).await,
+        Command::Status(how) => status(&at, how.json).await,
+        Command::Address(how) => {
+            let value = at.ask(Request::Status).await?;
+            show::address(&value, how.json)
+        }
+        Command::Credentials(credentials) => self::credentials(&at, credentials).await,
+        Command::Send(send) => letters::send(&at, send).await,
+        Command::Sendmail(sendmail) => letters::sendmail(&at, sendmail).await,
+        Command::Inbox(inbox) => {
+            let value = at.ask(Request::Inbox { folder: inbox.folder.clone() }).await?;
+            show::inbox(&value, &inbox.folder, inbox.json)
+        }
+        Command::Read(read) => letters::read(&at, read).await,
+        Command::Queue { command } => queue(&at, command).await,
+        Command::Completions { .. } => Ok(()),
+    }
+}
+
+/// The data directory that a command works on.
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) passphrase: PassphraseSource,
+}
+
+impl Place {
+    /// Asks the node, or does it here if none runs. For requests without bytes.
+    pub(super) async fn ask(&self, request: Request) -> Result<Value, Failure> {
+        self.ask_with(request, &mut tokio::io::empty()).await
+    }
+
+    /// The same with the bytes that follow the request.
+    pub(super) async fn ask_with(
+        &self,
+        request: Request,
+        bytes: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Value, Failure> {
+        if let Some(mut door) = Door::knock(&self.dir).await {
+            door.say(&request).await.map_err(|error| Failure::new(Exit::TempFail, error))?;
+            if let Request::Submit { size, .. } = request {
+                // The node may refuse before it has read everything; its answer says why.
+                let _ = tokio::io::copy(&mut bytes.take(size), door.writer()).await;
+                let _ = door.writer().flush().await;
+            }
+            return door.answer().await;
+        }
+        match self.office().await?.perform(request, bytes).await? {
+            Given::Value(value) | Given::Letter(value, _) => Ok(value),
+        }
+    }
+
+    /// The store, while no node runs.
+    pub(super) async fn office(&self) -> Result<Office, Failure> {
+        let household = Household::open(&self.dir, self.passphrase)?;
+        let protected = household.vault.protected;
+        Ok(Office { desk: household.desk().await?, protected, live: None })
+    }
+}
+
+async fn status(at: &Place, json: bool) -> Result<(), Failure> {
+    let value = match Door::knock(&at.dir).await {
+        Some(mut door) => door.ask(&Request::Status).await?,
+        None => {
+            // A status that asks for a passphrase would be of no use to a script.
+            let silent = PassphraseSource { silent: true, ..at.passphrase };
+            let quiet = Place { dir: at.dir.clone(), passphrase: silent };
+            match quiet.ask(Request::Status).await {
+                Ok(value) => value,
+                Err(failure) if failure.exit == Exit::NoInput => {
+                    serde_json::json!({"running": false, "identities": []})
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    };
+    show::status(&value, json)
+}
+
+async fn credentials(at: &Place, args: args::Credentials) -> Result<(), Failure> {
+    if args.list {
+        return show::passwords(&at.ask(Request::Passwords).await?, args.json);
+    }
+    if let Some(number) = args.revoke {
+        at.ask(Request::Revoke { number }).await?;
+        return line(format_args!("Revoked: what used password {number} cannot log in any more."));
+    }
+    show::minted(&at.ask(Request::Mint { label: args.label }).await?, args.json)
+}
+
+async fn queue(at: &Place, command: Option<Queue>) -> Result<(), Failure> {
+    match command.unwrap_or(Queue::List(args::Json { json: false })) {
+        Queue::List(how) => show::queue(&at.ask(Request::Queue).await?, how.json),
+        Queue::Retry { number } => {
+            let value = at.ask(Request::Retry { numbers: number }).await?;
+            line(format_args!("Trying {} now.", value["retried"]))
+        }
+        Queue::Cancel { number } => {
+            let value = at.ask(Request::Cancel { numbers: number }).await?;
+            line(format_args!("Taken back: {}.", value["cancelled"]))
+        }
+    }
+}
+
+/// Prints a line; a reader that has gone away (`| head`) is no failure.
+pub(super) fn line(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    print(format!("{text}\n").as_bytes())
+}
+
+/// Prints bytes; a reader that has gone away is no failure.
+pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The size of a file or of what can be told of a path, for messages.
+pub(super) fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}

@@ -1,0 +1,294 @@
+//! `onionskin up`: the running node. Address and settings are printed at once; the network comes up behind.
+
+use crate::face::cli::args::Up;
+use crate::face::cli::exit::{Exit, Failure};
+use crate::face::cli::household::{self, Household};
+use crate::face::cli::{Place, line, make, shown};
+use crate::face::control::{self, Answer, Door, Request};
+use crate::face::loopback::Loopback;
+use crate::face::ops::{Given, Live, Office, stage_words};
+use crate::face::{inbound, logins, submission};
+use crate::model::identity::RecoveryWords;
+use crate::model::policy;
+use crate::model::welcome::{self, Welcome};
+use crate::node::desk::Desk;
+use crate::node::{Node, Tasks, session};
+use crate::store::messages::NewMessage;
+use crate::store::{Flags, LetterReader};
+use onion::{HostKey, Stage, Transport};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing_subscriber::EnvFilter;
+
+/// How long conversations may take to end once the node is told to go down.
+const GRACE: Duration = Duration::from_secs(5);
+/// Most commands served at once.
+const DOORS_MAX: usize = 64;
+/// Pause before the onion service is started again after it ended by itself.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// Brings the node up and keeps it up until it is told to end.
+pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
+    start_log();
+    if Door::knock(&at.dir).await.is_some() {
+        return Err(Failure::new(Exit::TempFail, "the node of this data directory is running already")
+            .hint("see: onionskin status"));
+    }
+    let (household, desk, fresh) = open_or_make(at, &args).await?;
+    let imap = bind(args.imap_port, "IMAP", "--imap-port").await?;
+    let smtp = bind(args.smtp_port, "submission", "--smtp-port").await?;
+    let (imap_port, smtp_port) = (imap.port()?, smtp.port()?);
+    greet(&desk, household.vault.protected, imap_port, smtp_port)?;
+    if fresh {
+        welcome(&desk, imap_port, smtp_port).await?;
+    }
+    let transport = transport(&args, &at.dir, &desk)?;
+    let node = Node::new(desk.clone(), transport);
+    let office = Office {
+        desk: desk.clone(),
+        protected: household.vault.protected,
+        live: Some(Live { node: node.clone(), imap_port, smtp_port }),
+    };
+    let result = serve(&at.dir, office, imap, smtp).await;
+    control::close(&at.dir);
+    // Whoever still reads is told that it is over; what was acknowledged is on the disk.
+    let store = desk.store().clone();
+    drop((node, desk));
+    let _ = store.close().await;
+    drop(household);
+    result
+}
+
+async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>, bool), Failure> {
+    if household::has_identity(&at.dir) {
+        let household = Household::open(&at.dir, at.passphrase)?;
+        let desk = household.desk().await?;
+        if args.name.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(desk.identity().address().local.as_str()))
+        {
+            return Err(Failure::new(Exit::Usage, "--name is for a new identity; this one has its name already")
+                .hint("another identity needs a directory of its own: onionskin --data-dir DIR up --name NAME"));
+        }
+        return Ok((household, desk, false));
+    }
+    let name = make::name_of(args.name.as_deref().unwrap_or(policy::NAME_DEFAULT))?;
+    let words = RecoveryWords::from_entropy(household::entropy()?);
+    let made = household::make(&at.dir, &words, name, at.passphrase).await?;
+    make::announce(&made, &words)?;
+    line(format_args!(""))?;
+    Ok((made.household, made.desk, true))
+}
+
+async fn bind(port: u16, what: &str, flag: &str) -> Result<Loopback, Failure> {
+    Loopback::bind(port).await.map_err(|error| {
+        Failure::new(Exit::Unavailable, format_args!("port {port} for {what} cannot be used: {error}"))
+            .hint(format_args!("another program has it; choose another port with {flag}, or 0 for any"))
+    })
+}
+
+/// What a person needs at once, long before Tor is up.
+fn greet(desk: &Desk, protected: bool, imap_port: u16, smtp_port: u16) -> Result<(), Failure> {
+    let address = desk.identity().address().full();
+    line(format_args!(
+        "Address    {address}\n\
+         Read       IMAP 127.0.0.1, port {imap_port}, no encryption (it never leaves this machine)\n\
+         Send       SMTP 127.0.0.1, port {smtp_port}, no encryption\n\
+         User       {address}\n\
+         Password   make one with: onionskin credentials"
+    ))?;
+    if !protected {
+        line(format_args!("Disk       unprotected: no passphrase was set"))?;
+    }
+    Ok(())
+}
+
+async fn welcome(desk: &Desk, imap_port: u16, smtp_port: u16) -> Result<(), Failure> {
+    let address = desk.identity().address();
+    let door = |port| welcome::Door { host: "127.0.0.1", port };
+    let letter = welcome::welcome(&Welcome {
+        address: &address,
+        imap: door(imap_port),
+        smtp: door(smtp_port),
+        now: desk.now(),
+        random: desk.draw(),
+    });
+    let body = desk.store().letter(&letter).await.map_err(household::store_failure)?;
+    let (inbox, now) = (desk.folders.inbox, desk.now());
+    desk.store()
+        .write(move |tx| {
+            let letter = tx.letters().add(&body, b"")?;
+            let message = NewMessage { letter, flags: Flags::default(), internal_date: now, sent_id: None };
+            tx.messages().append(inbox, &message)
+        })
+        .await
+        .map(|_| ())
+        .map_err(household::store_failure)
+}
+
+/// The network that was asked for.
+fn transport(args: &Up, dir: &std::path::Path, desk: &Desk) -> Result<Arc<dyn Transport>, Failure> {
+    if let Some(socket) = args.network.as_deref().and_then(|network| network.strip_prefix("sim:")) {
+        return Ok(onion::hub::SocketTransport::new(socket, desk.identity().onion()));
+    }
+    tor(args.network.as_ref().map(PathBuf::from), dir)
+}
+
+#[cfg(feature = "tor")]
+fn tor(network: Option<PathBuf>, dir: &std::path::Path) -> Result<Arc<dyn Transport>, Failure> {
+    let config = onion::tor::TorConfig {
+        state_dir: dir.join("tor").join("state"),
+        cache_dir: dir.join("tor").join("cache"),
+        network,
+        memory_max: onion::tor::TorConfig::MEMORY_DEFAULT,
+    };
+    match onion::tor::TorTransport::start(config) {
+        Ok(transport) => Ok(transport),
+        Err(error) => Err(Failure::new(Exit::Config, format_args!("Tor cannot be started: {error}"))),
+    }
+}
+
+#[cfg(not(feature = "tor"))]
+fn tor(_: Option<PathBuf>, _: &std::path::Path) -> Result<Arc<dyn Transport>, Failure> {
+    Err(Failure::new(Exit::Config, "this program was built without Tor")
+        .hint("build it with: cargo install --path ."))
+}
+
+/// Runs every face until a signal comes or something breaks for good.
+async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loopback) -> Result<(), Failure> {
+    let live = office.live.clone().ok_or_else(|| Failure::new(Exit::Software, "no node"))?;
+    let (node, desk) = (live.node, office.desk.clone());
+    let decoy = logins::decoy(&desk).await.map_err(household::store_failure)?;
+    let doors = control::open(dir).map_err(|error| {
+        Failure::new(Exit::CannotCreate, format_args!("the control socket in {} cannot be made: {error}", shown(dir)))
+    })?;
+    let (down, is_down) = watch::channel(false);
+    let mut faces = JoinSet::new();
+    faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
+    faces.spawn(crate::face::imap_port::serve(desk.clone(), decoy, imap, is_down.clone()));
+    faces.spawn(onion_port(node.clone(), is_down.clone()));
+    faces.spawn(serve_doors(office, doors, is_down.clone()));
+    faces.spawn(tell_stages(node.clone()));
+    let mut tasks = Tasks::start(&node);
+    let result = tokio::select! {
+        biased;
+        signal = told_to_end() => signal,
+        broken = tasks.ended() => Err(Failure::new(Exit::Software, broken)),
+    };
+    let _ = down.send(true);
+    tasks.stop().await;
+    let _ = tokio::time::timeout(GRACE, async { while faces.join_next().await.is_some() {} }).await;
+    faces.shutdown().await;
+    result
+}
+
+/// Hosts the onion; should the service end by itself, it is started again.
+async fn onion_port(node: Arc<Node>, mut down: watch::Receiver<bool>) {
+    loop {
+        let key = HostKey::from_seed(*node.desk.identity().host_seed());
+        match node.transport.listen(key, session::PORT).await {
+            Ok(listener) => {
+                node.desk.trouble.clear("onion");
+                inbound::serve(node.clone(), listener, down.clone()).await;
+            }
+            Err(error) => node.desk.trouble.note("onion", format!("the own address is not served: {error}")),
+        }
+        tokio::select! {
+            biased;
+            _ = down.wait_for(|down| *down) => return,
+            () = tokio::time::sleep(LISTEN_AGAIN) => {}
+        }
+    }
+}
+
+/// Says on screen how far the network has come.
+async fn tell_stages(node: Arc<Node>) {
+    let mut bootstrap = node.transport.bootstrap();
+    let mut told = None;
+    loop {
+        let now = bootstrap.borrow_and_update().clone();
+        if told.as_ref() != Some(&now) {
+            let text = match (&now.blocked, now.stage) {
+                (Some(why), _) => format!("Tor        {} – {why}", stage_words(now.stage)),
+                (None, Stage::Reachable) => "Tor        reachable: letters can come and go".to_owned(),
+                (None, stage) => format!("Tor        {}", stage_words(stage)),
+            };
+            let _ = line(format_args!("{text}"));
+            told = Some(now);
+        }
+        if bootstrap.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn told_to_end() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+        pressed = tokio::signal::ctrl_c() => pressed?,
+    }
+    Ok(())
+}
+
+/// Serves the commands that come through the control socket.
+async fn serve_doors(office: Office, doors: tokio::net::UnixListener, mut down: watch::Receiver<bool>) {
+    let mut open = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            _ = down.wait_for(|down| *down) => break,
+            Some(_) = open.join_next() => continue,
+            stream = doors.accept(), if open.len() < DOORS_MAX => stream,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let office = office.clone();
+                open.spawn(async move {
+                    if let Err(error) = answer(office, Door::new(stream)).await {
+                        tracing::debug!(%error, "a command went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a command could not be let in");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn answer(office: Office, mut door: Door) -> std::io::Result<()> {
+    let request: Request = door.hear().await?;
+    match office.perform(request, door.reader()).await {
+        Ok(Given::Value(value)) => door.say(&Answer::Ok(value)).await,
+        Ok(Given::Letter(value, reader)) => {
+            door.say(&Answer::Ok(value)).await?;
+            copy(&reader, &mut door).await
+        }
+        Err(failure) => door.say(&Answer::Failed(failure)).await,
+    }
+}
+
+/// Writes a letter's bytes after the answer line.
+async fn copy(reader: &LetterReader, door: &mut Door) -> std::io::Result<()> {
+    let mut at = 0;
+    while at < reader.len() {
+        let piece = reader.read_at(at, 64 * 1024).await.map_err(std::io::Error::other)?;
+        at += piece.len() as u64;
+        door.writer().write_all(&piece).await?;
+    }
+    door.writer().flush().await
+}
+
+/// Logs go to standard error: warnings, or what ONIONSKIN_LOG asks for.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("ONIONSKIN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tor_netdir=error"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
