@@ -23,7 +23,7 @@ const LOCALE: &str = "tells the language the mail program is set to";
 const OTHER_LETTERS: &str = "names letters that the reader may know nothing of";
 
 /// Fields that do not leave: name in lower case (a `*` at the end stands for anything), and why.
-pub const TRACES: [(&str, &str); 66] = [
+pub const TRACES: [(&str, &str); 74] = [
     ("received", WAY),
     ("x-received", WAY),
     ("return-path", WAY),
@@ -81,6 +81,14 @@ pub const TRACES: [(&str, &str); 66] = [
     ("x-uidl", FILING),
     ("x-imap*", FILING),
     ("x-folder", FILING),
+    ("x-k9mail-*", FILING),
+    ("x-template", FILING),
+    ("x-mutt-*", FILING),
+    ("x-correlation-id", FILING),
+    ("correlation-id", FILING),
+    ("x-antivirus*", PROGRAM),
+    ("x-php-*", PLACE),
+    ("x-cron-env", PLACE),
     ("fcc", FILING),
     ("x-fcc", FILING),
     ("authentication-results", CLAIM),
