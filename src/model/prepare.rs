@@ -5,7 +5,7 @@
 //! table [`TRACES`] says what is dropped and why.
 
 use crate::model::address::MailAddress;
-use crate::model::header::{Field, HeaderError, fields};
+use crate::model::header::{Field, HEADER_SIZE_MAX, HeaderError, fields};
 use crate::model::letter::Recipients;
 use crate::model::mailbox::{ListError, addresses};
 use crate::model::policy::{OwnNames, RECIPIENTS_MAX};
@@ -179,6 +179,10 @@ pub fn prepare(
         push_line(&mut header, "Message-ID", &message_id);
     }
     header.extend_from_slice(b"\r\n");
+    if header.len() > HEADER_SIZE_MAX {
+        // What was added made it larger than any node of ours takes.
+        return Err(HeaderError::TooLarge.into());
+    }
     let replaced_message_id = given_id.filter(|_| kept_id.is_none());
     Ok(Prepared { header, sent_prefix, message_id, replaced_message_id })
 }
@@ -448,6 +452,14 @@ mod tests {
         }
         assert_eq!(prepared("hello\r\n"), Err(PrepareError::Header(HeaderError::NoField(1))));
         assert_eq!(prepared("To: a\nBcc: b\r\n"), Err(PrepareError::Header(HeaderError::BareLineEnd(1))));
+    }
+
+    #[test]
+    fn what_no_node_would_take_does_not_leave() {
+        let long = |len: usize| format!("X: {}\r\n", "x".repeat(len - "X: \r\n\r\n".len()));
+        assert_eq!(prepared(&long(HEADER_SIZE_MAX)), Err(PrepareError::Header(HeaderError::TooLarge)));
+        let letter = prepared(&long(HEADER_SIZE_MAX - 400)).unwrap();
+        assert!(fields(&letter.header).is_ok());
     }
 
     #[test]

@@ -127,6 +127,20 @@ pub enum Reason {
 }
 
 impl Entry {
+    /// A letter that has just been accepted: due at once.
+    pub fn new(
+        letter: LetterNo,
+        id: LetterId,
+        from: LocalPart,
+        to: MailAddress,
+        size: u64,
+        accepted: UnixTime,
+        outbox: u32,
+    ) -> Self {
+        let state = State::Waiting { next: accepted, tries: 0, last: None };
+        Self { letter, id, from, to, size, accepted, started: None, delay_noticed: false, outbox, state }
+    }
+
     /// Whether a try is due.
     ///
     /// A `next` farther ahead than any pause is the mark of a clock that jumped back, and is due.
@@ -237,18 +251,8 @@ mod tests {
     }
 
     fn entry() -> Entry {
-        Entry {
-            letter: LetterNo(4),
-            id: LetterId([5; 16]),
-            from: LocalPart::parse("ann").unwrap(),
-            to: MailAddress::parse(&format!("bob@{PEER}")).unwrap(),
-            size: 6,
-            accepted: START,
-            started: None,
-            delay_noticed: false,
-            outbox: 8,
-            state: State::Waiting { next: START, tries: 0, last: None },
-        }
+        let to = MailAddress::parse(&format!("bob@{PEER}")).unwrap();
+        Entry::new(LetterNo(4), LetterId([5; 16]), LocalPart::parse("ann").unwrap(), to, 6, START, 8)
     }
 
     fn agreed(now: UnixTime) -> Moment {
