@@ -336,8 +336,9 @@ mod tests {
 
     #[test]
     fn what_is_the_authors_leaves_byte_for_byte() {
-        let lines = "To: \"Lee,  Bob\"  <b@c>\r\n\t,d@e\r\nSUBJECT:=?utf-8?q?=C3=A9?=\r\n   two  \r\nIn-Reply-To: <1@d>\r\n\
-            References: <0@d>\r\n <1@d>\r\nContent-Type: multipart/mixed; boundary=\"Apple-Mail=_1\"\r\nX-Priority: 1\r\n\
+        let lines = "To: \"Lee,  Bob\"  <b@c>\r\n\t,d@e\r\nSUBJECT:=?utf-8?q?=C3=A9?=\r\n   two  \r\n\
+            In-Reply-To: <1@d>\r\nReferences: <0@d>\r\n <1@d>\r\nX-Priority: 1\r\n\
+            Content-Type: multipart/mixed; boundary=\"Apple-Mail=_1\"\r\n\
             Autocrypt: addr=x\r\nX-Own: \u{e9}\r\nMIME-Version: 1.0\r\nTo: again@x\r\n";
         assert_eq!(what_leaves(lines), lines);
     }

@@ -502,7 +502,10 @@ mod tests {
         /// stays is due within the longest pause of whatever clock looks at it.
         #[test]
         fn no_history_of_clocks_returns_a_letter_early(
-            steps in proptest::collection::vec((any_outcome(), 0u64..200_000, -2_592_000i64..2_592_000, any::<bool>()), 1..60),
+            steps in proptest::collection::vec(
+                (any_outcome(), 0u64..200_000, -2_592_000i64..2_592_000, any::<bool>()),
+                1..60,
+            ),
             seed: u64,
         ) {
             let (mut waiting, mut truth, mut generator) = (entry(), START, StdRng::seed_from_u64(seed));
