@@ -318,8 +318,8 @@ mod tests {
     /// Worked out a second time from the head comment alone, in another language.
     #[test]
     fn the_derivation_never_changes() {
-        let counting = "abandon amount liar amount expire adjust cage candy arch gather drum bullet absurd math era live \
-            bid rhythm alien crouch range attend journey unaware";
+        let counting = "abandon amount liar amount expire adjust cage candy arch gather drum bullet absurd math \
+            era live bid rhythm alien crouch range attend journey unaware";
         for (words, seed, recovery, onion) in [
             (
                 ZERO_WORDS,

@@ -5,7 +5,7 @@
 //! table [`TRACES`] says what is dropped and why.
 
 use crate::model::address::MailAddress;
-use crate::model::header::{Field, HeaderError, fields};
+use crate::model::header::{Field, HEADER_SIZE_MAX, HeaderError, fields};
 use crate::model::letter::Recipients;
 use crate::model::mailbox::{ListError, addresses};
 use crate::model::policy::{OwnNames, RECIPIENTS_MAX};
@@ -23,7 +23,7 @@ const LOCALE: &str = "tells the language the mail program is set to";
 const OTHER_LETTERS: &str = "names letters that the reader may know nothing of";
 
 /// Fields that do not leave: name in lower case (a `*` at the end stands for anything), and why.
-pub const TRACES: [(&str, &str); 66] = [
+pub const TRACES: [(&str, &str); 74] = [
     ("received", WAY),
     ("x-received", WAY),
     ("return-path", WAY),
@@ -81,6 +81,14 @@ pub const TRACES: [(&str, &str); 66] = [
     ("x-uidl", FILING),
     ("x-imap*", FILING),
     ("x-folder", FILING),
+    ("x-k9mail-*", FILING),
+    ("x-template", FILING),
+    ("x-mutt-*", FILING),
+    ("x-correlation-id", FILING),
+    ("correlation-id", FILING),
+    ("x-antivirus*", PROGRAM),
+    ("x-php-*", PLACE),
+    ("x-cron-env", PLACE),
     ("fcc", FILING),
     ("x-fcc", FILING),
     ("authentication-results", CLAIM),
@@ -171,6 +179,10 @@ pub fn prepare(
         push_line(&mut header, "Message-ID", &message_id);
     }
     header.extend_from_slice(b"\r\n");
+    if header.len() > HEADER_SIZE_MAX {
+        // What was added made it larger than any node of ours takes.
+        return Err(HeaderError::TooLarge.into());
+    }
     let replaced_message_id = given_id.filter(|_| kept_id.is_none());
     Ok(Prepared { header, sent_prefix, message_id, replaced_message_id })
 }
@@ -324,8 +336,9 @@ mod tests {
 
     #[test]
     fn what_is_the_authors_leaves_byte_for_byte() {
-        let lines = "To: \"Lee,  Bob\"  <b@c>\r\n\t,d@e\r\nSUBJECT:=?utf-8?q?=C3=A9?=\r\n   two  \r\nIn-Reply-To: <1@d>\r\n\
-            References: <0@d>\r\n <1@d>\r\nContent-Type: multipart/mixed; boundary=\"Apple-Mail=_1\"\r\nX-Priority: 1\r\n\
+        let lines = "To: \"Lee,  Bob\"  <b@c>\r\n\t,d@e\r\nSUBJECT:=?utf-8?q?=C3=A9?=\r\n   two  \r\n\
+            In-Reply-To: <1@d>\r\nReferences: <0@d>\r\n <1@d>\r\nX-Priority: 1\r\n\
+            Content-Type: multipart/mixed; boundary=\"Apple-Mail=_1\"\r\n\
             Autocrypt: addr=x\r\nX-Own: \u{e9}\r\nMIME-Version: 1.0\r\nTo: again@x\r\n";
         assert_eq!(what_leaves(lines), lines);
     }
@@ -440,6 +453,14 @@ mod tests {
         }
         assert_eq!(prepared("hello\r\n"), Err(PrepareError::Header(HeaderError::NoField(1))));
         assert_eq!(prepared("To: a\nBcc: b\r\n"), Err(PrepareError::Header(HeaderError::BareLineEnd(1))));
+    }
+
+    #[test]
+    fn what_no_node_would_take_does_not_leave() {
+        let long = |len: usize| format!("X: {}\r\n", "x".repeat(len - "X: \r\n\r\n".len()));
+        assert_eq!(prepared(&long(HEADER_SIZE_MAX)), Err(PrepareError::Header(HeaderError::TooLarge)));
+        let letter = prepared(&long(HEADER_SIZE_MAX - 400)).unwrap();
+        assert!(fields(&letter.header).is_ok());
     }
 
     #[test]
