@@ -7,9 +7,10 @@ mod traces;
 
 use super::client::{self, Client, Outgoing, Prove};
 use super::server::{self, Envelope, Role, Server};
-use super::{FeedError, Phase, Read, Reply, ReversePath, limits};
+use super::{Read, Reply, ReversePath, limits};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::{LetterId, Recipients};
+use crate::model::policy::OwnNames;
 use crate::protocol::sasl::Verifier;
 use ed25519_dalek::{Signer as _, SigningKey};
 use onion::OnionAddress;
@@ -32,8 +33,8 @@ pub(super) const SIZE_MAX: u64 = 2 * limits::EAGER_LEN_MAX;
 
 /// Bob (2) at his onion port, or at his submission.
 pub(super) fn server(role: Role) -> Server {
-    let accepts = vec![LocalPart::parse("bob").unwrap()];
-    Server::new(server::Config { own: onion(2), accepts, size_max: SIZE_MAX, role })
+    let names = OwnNames::new(onion(2), [LocalPart::parse("bob").unwrap()]).unwrap();
+    Server::new(server::Config { names, size_max: SIZE_MAX, role })
 }
 
 pub(super) fn onion_role() -> Role {
