@@ -1,5 +1,6 @@
-//! Every limit of the SMTP machines, with its reason. Lengths are in bytes and include CRLF where a line is meant.
+//! Every limit of the SMTP machines, with its reason; size and recipients of a letter are in `model::policy`. Lengths are in bytes and include CRLF where a line is meant.
 
+use crate::model::policy::LETTER_SIZE_MAX;
 use std::time::Duration;
 
 /// Most bytes a driver hands over in one `feed`: one pleasant read, so that buffers stay small.
@@ -20,22 +21,16 @@ pub const PATH_LEN_MAX: usize = 256;
 /// Domain (RFC 5321 section 4.5.3.1.2); also bounds the name after EHLO.
 pub const DOMAIN_LEN_MAX: usize = 255;
 
-/// The largest letter a node takes unless its owner says otherwise: an attachment of 70 MiB in base64 fits.
-pub const LETTER_LEN_MAX: u64 = 100 * 1024 * 1024;
-/// Recipients of a letter on the onion port: what RFC 5321 section 4.5.3.1.8 demands; one person lives here.
-pub const RECIPIENTS_MAX: usize = 100;
-/// Recipients of a letter on submission: a person's largest circle; each costs a queue entry.
-pub const SUBMISSION_RECIPIENTS_MAX: usize = 500;
 /// Letters in one session, so that no session lives for ever.
 pub const LETTERS_MAX: u32 = 1000;
-/// Commands since the last letter that was accepted: the largest transaction, and half as much idling.
+/// Commands since the last letter that was accepted: the largest transaction several times, and long idling.
 pub const COMMANDS_MAX: u32 = 1000;
 /// Mistakes since the last letter that was accepted; a sound program makes none.
 pub const ERRORS_MAX: u32 = 20;
 /// Log-in attempts in a submission session: a person's typing errors, not a search.
 pub const LOGINS_MAX: u32 = 3;
 /// Bytes of refused input read to their end for the sake of framing, beyond the size limit of a letter.
-pub const SKIP_LEN_MAX: u64 = LETTER_LEN_MAX;
+pub const SKIP_LEN_MAX: u64 = LETTER_SIZE_MAX;
 /// Bytes read and thrown away after the last reply, so that it is not lost to a reset connection.
 pub const DRAIN_LEN_MAX: usize = 1024 * 1024;
 

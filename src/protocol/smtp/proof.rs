@@ -39,7 +39,7 @@ pub enum ProofError {
 }
 
 impl Session {
-    /// The bytes that `client` signs: context, client, server, server cookie, client cookie (143 bytes).
+    /// The bytes that `client` signs: context, client, server, server cookie, client cookie (127 bytes).
     pub fn signed_bytes(&self, client: &OnionAddress, client_cookie: &[u8; 16]) -> Vec<u8> {
         [&CONTEXT[..], client.public_key(), self.server.public_key(), &self.server_cookie, client_cookie]
             .concat()

@@ -36,6 +36,9 @@ pub struct Config {
     pub prove: Option<Prove>,
 }
 
+/// Signs bytes with an onion's key (ed25519).
+pub type Sign = dyn Fn(&[u8]) -> [u8; 64] + Send + Sync;
+
 /// What AUTH ONION-ED25519 needs.
 pub struct Prove {
     /// Our onion.
@@ -43,7 +46,7 @@ pub struct Prove {
     /// Random, for this session only.
     pub cookie: [u8; 16],
     /// Signs with our onion's key.
-    pub sign: Box<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>,
+    pub sign: Box<Sign>,
 }
 
 /// One letter to send; its content is asked for later.

@@ -4,6 +4,7 @@ use super::session::{State, Transaction, Way, refusal};
 use super::{Envelope, Role, Server, replies};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::Recipients;
+use crate::model::policy::RECIPIENTS_MAX;
 use crate::protocol::smtp::command::Mail;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
@@ -12,8 +13,8 @@ use crate::protocol::smtp::server::body::Text;
 use crate::protocol::smtp::text::LineEnds;
 use onion::OnionAddress;
 
-/// Local parts that every mail domain has (RFC 5321 section 4.5.1, RFC 2142).
-const ALWAYS: [&str; 2] = ["postmaster", "abuse"];
+/// The local part that needs no domain (RFC 5321 section 4.5.1).
+const POSTMASTER: &str = "postmaster";
 
 impl Server {
     pub(super) fn mail(&mut self, mail: Mail) {
@@ -30,7 +31,6 @@ impl Server {
             body: mail.body,
             letter: mail.letter,
             recipients: Vec::new(),
-            tried: 0,
             begun: false,
             len: 0,
             line_ends: LineEnds::default(),
@@ -63,25 +63,13 @@ impl Server {
             (_, _, ReversePath::Null) | (Role::Onion { .. }, None, _) => Ok(()),
             (Role::Onion { .. }, Some(proved), ReversePath::Onion(from)) if from.onion == proved => Ok(()),
             (Role::Onion { .. }, Some(_), _) => Err(replies::NOT_YOURS),
-            (Role::Submission { .. }, _, ReversePath::Onion(from)) if self.is_ours(from) => Ok(()),
+            (Role::Submission { .. }, _, ReversePath::Onion(from)) if self.config.names.owns(from) => Ok(()),
             (Role::Submission { .. }, ..) => Err(replies::NOT_THIS_IDENTITY),
         }
     }
 
-    fn is_ours(&self, address: &MailAddress) -> bool {
-        address.onion == self.config.own && self.lives_here(&address.local)
-    }
-
-    fn lives_here(&self, local: &LocalPart) -> bool {
-        let base = local.base();
-        ALWAYS.contains(&base) || self.config.accepts.iter().any(|own| own.base() == base || own == local)
-    }
-
     pub(super) fn rcpt(&mut self, path: &Path) {
         let taken = self.may_rcpt().and_then(|()| self.recipient(path));
-        if let Some(transaction) = &mut self.transaction {
-            transaction.tried += 1;
-        }
         match (taken, &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
                 if !transaction.recipients.contains(&address) {
@@ -102,23 +90,23 @@ impl Server {
         if transaction.begun {
             return Err(replies::IN_CHUNKS);
         }
-        let most = match self.config.role {
-            Role::Onion { .. } => limits::RECIPIENTS_MAX,
-            Role::Submission { .. } => limits::SUBMISSION_RECIPIENTS_MAX,
-        };
-        if transaction.tried >= most { Err(replies::TOO_MANY_RECIPIENTS) } else { Ok(()) }
+        if transaction.recipients.len() >= RECIPIENTS_MAX {
+            Err(replies::TOO_MANY_RECIPIENTS)
+        } else {
+            Ok(())
+        }
     }
 
     /// The address, if letters for it are taken here.
     fn recipient(&self, path: &Path) -> Result<MailAddress, Reply> {
         if path.is_postmaster() {
-            let local = LocalPart::parse(ALWAYS[0]).expect("postmaster is an atom");
-            return Ok(MailAddress { local, onion: self.config.own });
+            let local = LocalPart::parse(POSTMASTER).expect("postmaster is an atom");
+            return Ok(MailAddress { local, onion: *self.config.names.onion() });
         }
         let domain = path.domain().ok_or(replies::NOBODY)?;
         match (&self.config.role, OnionAddress::parse(domain)) {
-            (Role::Onion { .. }, Ok(onion)) if onion == self.config.own => {
-                path.mail_address().filter(|address| self.lives_here(&address.local)).ok_or(replies::NOBODY)
+            (Role::Onion { .. }, Ok(onion)) if onion == *self.config.names.onion() => {
+                path.mail_address().filter(|address| self.config.names.owns(address)).ok_or(replies::NOBODY)
             }
             (Role::Onion { .. }, _) => Err(replies::NO_RELAY),
             (Role::Submission { .. }, Ok(_)) => path.mail_address().ok_or(

@@ -26,7 +26,7 @@ impl Server {
                 if mechanism != proof::MECHANISM {
                     return self.mistake(&replies::MECHANISM);
                 }
-                let session = Session { server: self.config.own, server_cookie: cookie };
+                let session = Session { server: *self.config.names.onion(), server_cookie: cookie };
                 match initial.map(|response| session.check(&response)) {
                     Some(Ok(onion)) => {
                         self.facts.proved = Some(onion);

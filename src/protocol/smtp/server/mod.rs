@@ -11,8 +11,8 @@ mod login;
 mod replies;
 mod session;
 
-use crate::model::address::LocalPart;
 use crate::model::letter::{LetterId, Recipients};
+use crate::model::policy::OwnNames;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::command::BodyKind;
 use crate::protocol::smtp::input::Input;
@@ -27,10 +27,8 @@ use std::collections::VecDeque;
 /// What a server is told at the start of a session.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The identity's onion.
-    pub own: OnionAddress,
-    /// Its local parts; `postmaster` and `abuse` and tags (`+…`) are understood.
-    pub accepts: Vec<LocalPart>,
+    /// The identity's onion and the names it answers to.
+    pub names: OwnNames,
     /// Largest letter, in bytes.
     pub size_max: u64,
     /// Which port this is.

@@ -76,8 +76,6 @@ pub(super) struct Transaction {
     pub(super) body: BodyKind,
     pub(super) letter: Option<LetterId>,
     pub(super) recipients: Vec<MailAddress>,
-    /// RCPT commands, the refused ones too.
-    pub(super) tried: usize,
     /// The driver has said that it may come.
     pub(super) begun: bool,
     /// Content so far, in bytes.
@@ -129,7 +127,7 @@ impl Server {
     /// On loopback the greeting names no onion: whoever connects has not logged in yet.
     fn own_name(&self) -> String {
         match self.config.role {
-            Role::Onion { .. } => self.config.own.host(),
+            Role::Onion { .. } => self.config.names.onion().host(),
             Role::Submission { .. } => "localhost".to_owned(),
         }
     }

@@ -7,9 +7,10 @@ mod traces;
 
 use super::client::{self, Client, Outgoing, Prove};
 use super::server::{self, Envelope, Role, Server};
-use super::{FeedError, Phase, Read, Reply, ReversePath, limits};
+use super::{Read, Reply, ReversePath, limits};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::{LetterId, Recipients};
+use crate::model::policy::OwnNames;
 use crate::protocol::sasl::Verifier;
 use ed25519_dalek::{Signer as _, SigningKey};
 use onion::OnionAddress;
@@ -32,8 +33,8 @@ pub(super) const SIZE_MAX: u64 = 2 * limits::EAGER_LEN_MAX;
 
 /// Bob (2) at his onion port, or at his submission.
 pub(super) fn server(role: Role) -> Server {
-    let accepts = vec![LocalPart::parse("bob").unwrap()];
-    Server::new(server::Config { own: onion(2), accepts, size_max: SIZE_MAX, role })
+    let names = OwnNames::new(onion(2), [LocalPart::parse("bob").unwrap()]).unwrap();
+    Server::new(server::Config { names, size_max: SIZE_MAX, role })
 }
 
 pub(super) fn onion_role() -> Role {
@@ -79,6 +80,9 @@ pub(super) struct Driven {
     pub(super) server: Server,
     pub(super) seen: Seen,
     open: Option<(Envelope, Vec<u8>)>,
+    /// What was told, in words.
+    pub(super) log: Vec<String>,
+    closed: bool,
     pub(super) refuse_begin: Option<Reply>,
     pub(super) refuse_finish: Option<Reply>,
 }
@@ -93,7 +97,15 @@ pub(super) enum Pause {
 impl Driven {
     pub(super) fn new(role: Role) -> Self {
         let server = server(role);
-        Self { server, seen: Seen::default(), open: None, refuse_begin: None, refuse_finish: None }
+        Self {
+            server,
+            seen: Seen::default(),
+            open: None,
+            log: Vec::new(),
+            closed: false,
+            refuse_begin: None,
+            refuse_finish: None,
+        }
     }
 
     /// Does steps until the server wants input or is done.
@@ -108,17 +120,25 @@ impl Driven {
                     let verifier = Verifier::from_password("secret", b"0123456789abcdef", 10);
                     login.answer(if known { std::slice::from_ref(&verifier) } else { &[] });
                 }
-                server::Step::LoggedIn { user, .. } => self.seen.users.push(user),
-                server::Step::Proved(onion) => self.seen.proved.push(onion),
-                server::Step::Etrn(onion) => self.seen.etrns.push(onion),
+                server::Step::LoggedIn { user, .. } => {
+                    self.note(&format!("login {user}"));
+                    self.seen.users.push(user);
+                }
+                server::Step::Proved(onion) => {
+                    self.note(&format!("proved {}", onion.host()));
+                    self.seen.proved.push(onion);
+                }
+                server::Step::Etrn(onion) => {
+                    self.note(&format!("etrn {}", onion.host()));
+                    self.seen.etrns.push(onion);
+                }
                 server::Step::Begin(begin) => match self.refuse_begin.take() {
                     Some(reply) => begin.refuse(reply),
                     None => {
+                        let envelope = begin.accept();
                         self.seen.begun += 1;
-                        assert!(
-                            self.open.replace((begin.accept(), Vec::new())).is_none(),
-                            "two letters at once"
-                        );
+                        self.note(&summary(&envelope));
+                        assert!(self.open.replace((envelope, Vec::new())).is_none(), "two letters at once");
                     }
                 },
                 server::Step::Body(content) => {
@@ -130,16 +150,25 @@ impl Driven {
                     match self.refuse_finish.take() {
                         Some(reply) => finish.refuse(reply),
                         None => {
-                            self.seen.letters.push(letter);
                             finish.accept();
+                            self.note(&format!("finish {:?}", String::from_utf8_lossy(&letter.1)));
+                            self.seen.letters.push(letter);
                         }
                     }
                 }
                 server::Step::Discard => {
                     self.open.take().expect("only a begun letter is discarded");
                     self.seen.discarded += 1;
+                    self.note("discard");
                 }
             }
+        }
+    }
+
+    pub(super) fn note(&mut self, word: &str) {
+        // `Close` is said again and again.
+        if word != "close" || !std::mem::replace(&mut self.closed, true) {
+            self.log.push(word.to_owned());
         }
     }
 
@@ -158,6 +187,18 @@ impl Driven {
         assert!(self.open.is_none(), "a letter was neither finished nor discarded");
         self.seen
     }
+}
+
+fn summary(envelope: &Envelope) -> String {
+    let to: Vec<String> = envelope.recipients.as_slice().iter().map(MailAddress::full).collect();
+    let mut words = format!("begin <{}> to {}", envelope.from.full(), to.join(", "));
+    if let Some(size) = envelope.size_hint {
+        words.push_str(&format!(", size {size}"));
+    }
+    if let Some(letter) = envelope.letter {
+        words.push_str(&format!(", letter {}", letter.to_hex()));
+    }
+    words
 }
 
 impl Seen {

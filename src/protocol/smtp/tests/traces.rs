@@ -1,1 +1,261 @@
-//! To come.
+//! Replays the scripts of `tests/traces/smtp`. `README.md` there tells their form.
+
+use super::super::client::{Outcome, Step};
+use super::*;
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+/// One line of a script: its mark and its text, unescaped.
+struct Line {
+    mark: char,
+    text: Vec<u8>,
+    number: usize,
+}
+
+/// Which machine a script is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Onion,
+    Submission,
+    Client,
+}
+
+fn parse(text: &str) -> (Side, Vec<Line>) {
+    let mut side = None;
+    let mut lines = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        match line.split_once(": ").or_else(|| line.strip_suffix(':').map(|mark| (mark, ""))) {
+            None => assert!(line.is_empty() || line.starts_with('#'), "line {}: {line}", at + 1),
+            Some(_) if line.starts_with('#') => {}
+            Some(("machine", "onion")) => side = Some(Side::Onion),
+            Some(("machine", "submission")) => side = Some(Side::Submission),
+            Some(("machine", "client")) => side = Some(Side::Client),
+            Some((mark, rest)) => {
+                assert!(["C", "S", "c", "s", "D", "E"].contains(&mark), "line {}: {line}", at + 1);
+                let mark = mark.chars().next().unwrap();
+                let rest = rest.replace("{ann}", &onion(1).host()).replace("{bob}", &onion(2).host());
+                let text = match mark {
+                    'C' | 'S' => [unescape(&rest), b"\r\n".to_vec()].concat(),
+                    'c' | 's' => unescape(&rest),
+                    _ => rest.into_bytes(),
+                };
+                lines.push(Line { mark: mark.to_ascii_uppercase(), text, number: at + 1 });
+            }
+        }
+    }
+    (side.expect("a script names its machine"), lines)
+}
+
+/// `\r`, `\n`, `\0`, `\x` with two digits.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        let byte = match letter {
+            '\\' => match letters.next() {
+                Some('r') => b'\r',
+                Some('n') => b'\n',
+                Some('0') => 0,
+                Some('x') => {
+                    let digits: String = letters.by_ref().take(2).collect();
+                    u8::from_str_radix(&digits, 16).unwrap()
+                }
+                other => panic!("unknown escape {other:?}"),
+            },
+            plain => u8::try_from(plain).expect("scripts are Latin-1"),
+        };
+        bytes.push(byte);
+    }
+    bytes
+}
+
+/// A machine with its driver: takes what the other side says and what its owner wants, and notes what comes of it.
+trait Machine {
+    fn hear(&mut self, bytes: &[u8]);
+    fn obey(&mut self, order: &str);
+    /// What it said since the last call, and what it told its owner.
+    fn taken(&mut self) -> (Vec<u8>, Vec<String>);
+}
+
+impl Machine for Driven {
+    fn hear(&mut self, bytes: &[u8]) {
+        if self.run() != Pause::Close {
+            self.server.feed(bytes).unwrap();
+        }
+    }
+
+    fn obey(&mut self, order: &str) {
+        self.run();
+        match order {
+            "eof" => self.server.eof(),
+            "expire" => self.server.expire(),
+            "shut" => self.server.shut(),
+            "refuse begin" => self.refuse_begin = Some(Reply::new(452, 2, 2, "full")),
+            "refuse finish" => self.refuse_finish = Some(Reply::new(554, 7, 0, "no")),
+            _ => panic!("unknown order {order}"),
+        }
+    }
+
+    fn taken(&mut self) -> (Vec<u8>, Vec<String>) {
+        if self.run() == Pause::Close {
+            self.note("close");
+        }
+        (std::mem::take(&mut self.seen.sent), std::mem::take(&mut self.log))
+    }
+}
+
+/// A client with its driver.
+struct Sender {
+    client: Client,
+    content: VecDeque<u8>,
+    sent: Vec<u8>,
+    log: Vec<String>,
+    closed: bool,
+}
+
+impl Sender {
+    fn run(&mut self) {
+        loop {
+            match self.client.next() {
+                Step::Send(bytes) => self.sent.extend(bytes),
+                Step::Read(_) | Step::Idle => return,
+                Step::WantBody { max } => {
+                    let len = max.min(self.content.len());
+                    let piece: Vec<u8> = self.content.drain(..len).collect();
+                    self.client.body(&piece).unwrap();
+                }
+                Step::Done(outcomes) => {
+                    let words: Vec<String> = outcomes.iter().map(outcome_word).collect();
+                    self.log.push(format!("done {}", words.join(", ")));
+                }
+                Step::Etrn(reply) => self.log.push(format!("etrn {reply}")),
+                Step::Failed(failure) => {
+                    let doubt = if failure.maybe_delivered { ", maybe delivered" } else { "" };
+                    self.log.push(format!("failed: {}{doubt}", failure.cause));
+                }
+                Step::Close => {
+                    if !std::mem::replace(&mut self.closed, true) {
+                        self.log.push("close".to_owned());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn outcome_word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted => "accepted".to_owned(),
+        Outcome::Deferred(reply) => format!("deferred {}", reply.code),
+        Outcome::Refused(reply) => format!("refused {}", reply.code),
+    }
+}
+
+impl Machine for Sender {
+    fn hear(&mut self, bytes: &[u8]) {
+        self.run();
+        self.client.feed(bytes).unwrap();
+    }
+
+    fn obey(&mut self, order: &str) {
+        self.run();
+        let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
+        match word {
+            "eof" => self.client.eof(),
+            "expire" => self.client.expire(),
+            "quit" => self.client.quit(),
+            "etrn" => self.client.etrn().unwrap(),
+            "letter" => {
+                let (names, content) = rest.split_once(" | ").unwrap();
+                self.content = content.bytes().collect();
+                let mut letter = outgoing(&names.split(' ').collect::<Vec<_>>(), content.len());
+                letter.eight_bit = names.contains("eight");
+                self.client.letter(letter).unwrap();
+            }
+            _ => panic!("unknown order {order}"),
+        }
+    }
+
+    fn taken(&mut self) -> (Vec<u8>, Vec<String>) {
+        self.run();
+        (std::mem::take(&mut self.sent), std::mem::take(&mut self.log))
+    }
+}
+
+/// Plays a script against the machine, what is heard being split into pieces of `step` bytes.
+fn play(name: &str, machine: &mut dyn Machine, side: Side, lines: &[Line], step: usize) {
+    let (heard, said) = if side == Side::Client { ('S', 'C') } else { ('C', 'S') };
+    let mut at = 0;
+    while at < lines.len() {
+        let block = at;
+        let mut wire: Vec<u8> = Vec::new();
+        while let Some(line) = lines.get(at).filter(|line| line.mark == heard || line.mark == 'D') {
+            if line.mark == 'D' {
+                wire.chunks(step).for_each(|piece| machine.hear(piece));
+                wire.clear();
+                machine.obey(std::str::from_utf8(&line.text).unwrap());
+            } else {
+                wire.extend_from_slice(&line.text);
+            }
+            at += 1;
+        }
+        wire.chunks(step).for_each(|piece| machine.hear(piece));
+        let (mut bytes, mut events) = (Vec::new(), Vec::new());
+        while let Some(line) = lines.get(at).filter(|line| line.mark == said || line.mark == 'E') {
+            if line.mark == 'E' {
+                events.push(String::from_utf8(line.text.clone()).unwrap());
+            } else {
+                bytes.extend_from_slice(&line.text);
+            }
+            at += 1;
+        }
+        let (got, told) = machine.taken();
+        let place = format!("{name}, line {}, by {step}", lines[block].number);
+        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&bytes), "{place}");
+        assert_eq!(told, events, "{place}");
+    }
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces/smtp")
+}
+
+#[test]
+fn every_trace_is_replayed_as_it_is_written() {
+    let mut played = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "trace") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (side, lines) = parse(&fs::read_to_string(&path).unwrap());
+        assert!(!lines.is_empty(), "{name} is empty");
+        for step in [1, 7, limits::READ_LEN_MAX] {
+            let mut machine: Box<dyn Machine> = match side {
+                Side::Onion => Box::new(Driven::new(onion_role())),
+                Side::Submission => Box::new(Driven::new(submission_role())),
+                Side::Client => {
+                    let (content, sent, log) = Default::default();
+                    Box::new(Sender { client: client(), content, sent, log, closed: false })
+                }
+            };
+            play(&name, &mut *machine, side, &lines, step);
+        }
+        played += 1;
+    }
+    assert!(played >= 15, "only {played} traces were found");
+}
+
+#[test]
+fn the_protocol_document_shows_the_trace_that_is_tested() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md");
+    let document = fs::read_to_string(document).unwrap();
+    let trace = fs::read_to_string(folder().join("onion_first_letter.trace")).unwrap();
+    let lines: Vec<&str> =
+        trace.lines().filter(|line| ["C: ", "S: "].iter().any(|m| line.starts_with(m))).collect();
+    assert!(lines.len() > 10);
+    assert!(document.contains(&lines.join("\n")), "docs/protocol.md shows another trace");
+}
