@@ -34,6 +34,7 @@ pub use tables::mailboxes::{self, MailboxNo, SpecialUse};
 pub use tables::messages::{self, Flags, Uid};
 pub use tables::peers;
 pub use tables::queue::{self, QueueNo};
+pub use tables::sent_ids::MessageIdHash;
 pub use tx::{Rx, Tx};
 
 use crate::model::letter::LetterNo;
