@@ -1,0 +1,143 @@
+//! `Tx` and `Rx`: the typed tables within one transaction that writes, or on one snapshot.
+
+use super::Core;
+use super::rows::Rows;
+use super::segments::Segments;
+use super::tables::credentials::{Credentials, CredentialsMut};
+use super::tables::letters::{Letters, LettersMut};
+use super::tables::mailboxes::{Mailboxes, MailboxesMut};
+use super::tables::messages::{Messages, MessagesMut};
+use super::tables::meta::{Meta, MetaMut};
+use super::tables::peers::{Peers, PeersMut};
+use super::tables::queue::{QueueTable, QueueTableMut};
+use super::tables::seen::{Seen, SeenMut};
+use super::tables::sent_ids::{SentIds, SentIdsMut};
+use crate::model::letter::LetterNo;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// One transaction that writes. What it changed is durable when `Store::write` has answered `Ok`.
+pub struct Tx<'t> {
+    pub(super) rows: Rows<'t>,
+    pub(super) segments: &'t Segments,
+    /// A mailbox changed.
+    pub(super) mail_changed: Cell<bool>,
+    /// Letters added by the operation under way.
+    pub(super) fresh: RefCell<Vec<LetterNo>>,
+    /// Segments that lost their last letter.
+    pub(super) emptied: RefCell<Vec<u32>>,
+}
+
+/// One snapshot.
+pub struct Rx<'t> {
+    pub(super) rows: Rows<'t>,
+    pub(super) core: &'t Arc<Core>,
+}
+
+impl<'t> Tx<'t> {
+    pub(super) fn new(txn: &'t redb::WriteTransaction, segments: &'t Segments) -> Self {
+        Self {
+            rows: Rows::write(txn),
+            segments,
+            mail_changed: Cell::new(false),
+            fresh: RefCell::default(),
+            emptied: RefCell::default(),
+        }
+    }
+
+    /// The letters, by number.
+    pub fn letters(&self) -> LettersMut<'_, 't> {
+        LettersMut::new(self)
+    }
+
+    /// The mailboxes.
+    pub fn mailboxes(&self) -> MailboxesMut<'_, 't> {
+        MailboxesMut::new(self)
+    }
+
+    /// The messages in mailboxes.
+    pub fn messages(&self) -> MessagesMut<'_, 't> {
+        MessagesMut::new(self)
+    }
+
+    /// The outgoing queue.
+    pub fn queue(&self) -> QueueTableMut<'_, 't> {
+        QueueTableMut::new(self)
+    }
+
+    /// Letters seen before.
+    pub fn seen(&self) -> SeenMut<'_, 't> {
+        SeenMut::new(&self.rows)
+    }
+
+    /// Other nodes.
+    pub fn peers(&self) -> PeersMut<'_, 't> {
+        PeersMut::new(&self.rows)
+    }
+
+    /// App passwords.
+    pub fn credentials(&self) -> CredentialsMut<'_, 't> {
+        CredentialsMut::new(&self.rows)
+    }
+
+    /// Copies that the node filed in Sent, by Message-ID.
+    pub fn sent_ids(&self) -> SentIdsMut<'_, 't> {
+        SentIdsMut::new(&self.rows)
+    }
+
+    /// Small values by name.
+    pub fn meta(&self) -> MetaMut<'_, 't> {
+        MetaMut::new(&self.rows)
+    }
+}
+
+impl<'t> Rx<'t> {
+    pub(super) fn new(txn: &'t redb::ReadTransaction, core: &'t Arc<Core>) -> Self {
+        Self { rows: Rows::read(txn), core }
+    }
+
+    /// The letters, by number.
+    pub fn letters(&self) -> Letters<'_, 't> {
+        Letters::new(self)
+    }
+
+    /// The mailboxes.
+    pub fn mailboxes(&self) -> Mailboxes<'_, 't> {
+        Mailboxes::new(&self.rows)
+    }
+
+    /// The messages in mailboxes.
+    pub fn messages(&self) -> Messages<'_, 't> {
+        Messages::new(&self.rows)
+    }
+
+    /// The outgoing queue.
+    pub fn queue(&self) -> QueueTable<'_, 't> {
+        QueueTable::new(&self.rows)
+    }
+
+    /// Letters seen before.
+    pub fn seen(&self) -> Seen<'_, 't> {
+        Seen::new(&self.rows)
+    }
+
+    /// Other nodes.
+    pub fn peers(&self) -> Peers<'_, 't> {
+        Peers::new(&self.rows)
+    }
+
+    /// App passwords.
+    pub fn credentials(&self) -> Credentials<'_, 't> {
+        Credentials::new(&self.rows)
+    }
+
+    /// Copies that the node filed in Sent, by Message-ID.
+    pub fn sent_ids(&self) -> SentIds<'_, 't> {
+        SentIds::new(&self.rows)
+    }
+
+    /// Small values by name.
+    pub fn meta(&self) -> Meta<'_, 't> {
+        Meta::new(&self.rows)
+    }
+}
