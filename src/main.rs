@@ -1,3 +1,7 @@
 //! The `onionskin` program: hands its arguments to the command-line face.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onionskin::face::cli::main()
+}

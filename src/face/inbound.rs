@@ -1,6 +1,7 @@
 //! The onion's port 25: peers bring letters, prove who they are, and ask for what waits for them.
 
 use crate::face::smtp::{self, Port};
+use crate::face::went_down;
 use crate::model::policy;
 use crate::node::parcel::Parcel;
 use crate::node::{Node, receive};
@@ -40,15 +41,14 @@ pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Rec
     loop {
         let stream = tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => break,
+            () = went_down(&mut down) => break,
             Some(_) = conversations.join_next() => continue,
             stream = listener.accept() => stream,
         };
         let Some(stream) = stream else { break };
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let server = Server::new(Config {
-            own: node.desk.identity().onion(),
-            accepts: node.desk.identity().names().locals().to_vec(),
+            names: node.desk.identity().names().clone(),
             size_max: policy::LETTER_SIZE_MAX,
             role: Role::Onion { cookie: node.desk.draw() },
         });

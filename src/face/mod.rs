@@ -2,12 +2,21 @@
 //!
 //! * `inbound`: the onion's port 25; `submission`: SMTP on loopback; `smtp`: what drives both
 //! * `logins`: app passwords; `loopback`: lets only this user in
-//! * `control`: the socket in the data directory; `cli`: the commands
+//! * `control`: the socket in the data directory; `ops`: what the commands do; `cli`: the commands
 
 pub mod cli;
 pub mod control;
 pub mod inbound;
 pub mod logins;
 pub mod loopback;
+pub mod ops;
 mod smtp;
 pub mod submission;
+
+use tokio::sync::watch;
+
+/// Waits until the node is told to go down (or nobody is left who could tell).
+async fn went_down(down: &mut watch::Receiver<bool>) {
+    // The value is borrowed from the channel: it must not be held across another wait.
+    drop(down.wait_for(|down| *down).await);
+}

@@ -59,7 +59,11 @@ pub enum Given {
 
 impl Office {
     /// Does what is asked. `bytes` are what follows the request line.
-    pub async fn perform(&self, request: Request, bytes: &mut (impl AsyncRead + Unpin)) -> Result<Given, Failure> {
+    pub async fn perform(
+        &self,
+        request: Request,
+        bytes: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Given, Failure> {
         let value = match request {
             Request::Status => self.status().await?,
             Request::Mint { label } => self.mint(label).await?,
@@ -98,8 +102,11 @@ impl Office {
                 errors.extend(bootstrap.blocked);
                 let moment = live.node.moment();
                 if moment.agreed.is_none() && bootstrap.stage >= Stage::Dialling {
-                    errors.push("this machine's clock and the Tor network disagree about the time; set the clock. \
-                                 Until then nothing expires".to_owned());
+                    errors.push(
+                        "this machine's clock and the Tor network disagree about the time; set the clock. \
+                                 Until then nothing expires"
+                            .to_owned(),
+                    );
                 }
             }
             None => identity["stage"] = json!("the node is not running"),
@@ -130,8 +137,11 @@ impl Office {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         match logins::revoke(&self.desk, number).await.map_err(store_failure)? {
             true => Ok(json!({"revoked": number})),
-            false => Err(Failure::new(Exit::NoInput, format_args!("there is no password with the number {number}"))
-                .hint("see: onionskin credentials --list")),
+            false => Err(Failure::new(
+                Exit::NoInput,
+                format_args!("there is no password with the number {number}"),
+            )
+            .hint("see: onionskin credentials --list")),
         }
     }
 
@@ -191,7 +201,8 @@ impl Office {
     }
 
     async fn view(&self, folder: &str) -> Result<crate::store::messages::MailboxView, Failure> {
-        let name = MailboxName::parse(folder).map_err(|error| store_failure(StoreError::MailboxName(error)))?;
+        let name =
+            MailboxName::parse(folder).map_err(|error| store_failure(StoreError::MailboxName(error)))?;
         let store = self.desk.store();
         let no = store.mailbox(name).await.map_err(store_failure)?;
         let no = no.ok_or_else(|| store_failure(StoreError::NoMailbox))?;
@@ -249,8 +260,10 @@ impl Office {
             Ok(cancelled)
         });
         match cancelled.await.map_err(store_failure)? {
-            0 => Err(Failure::new(Exit::NoInput, "nothing with that number waits; it may have been delivered")
-                .hint("see: onionskin queue list")),
+            0 => {
+                Err(Failure::new(Exit::NoInput, "nothing with that number waits; it may have been delivered")
+                    .hint("see: onionskin queue list"))
+            }
             count => {
                 self.desk.orders.look();
                 Ok(json!({"cancelled": count}))
@@ -271,10 +284,8 @@ pub(crate) fn stage_words(stage: Stage) -> &'static str {
 }
 
 fn queued(no: QueueNo, entry: &Entry, now: crate::model::time::UnixTime) -> Value {
-    let (next, tries, last) = match &entry.state {
-        State::Waiting { next, tries, last } => (*next, *tries, last.as_ref().map(|last| last.text.clone())),
-        _ => (now, 0, None),
-    };
+    let State::Waiting { next, tries, last } = &entry.state;
+    let last = last.as_ref().map(|last| last.text.as_str());
     json!({
         "number": no.0, "to": entry.to.full(), "size": entry.size, "accepted": entry.accepted.rfc5322(),
         "state": "queued", "tries": tries, "next_try_in_secs": next.since(now).as_secs(), "last": last,
@@ -312,15 +323,14 @@ impl Handed {
     ) -> Result<Recipients, Failure> {
         let mut named = Vec::new();
         for text in &self.to {
-            let address = MailAddress::parse(text.trim_matches(['<', '>'])).map_err(|error| {
-                Failure::new(Exit::NoUser, format_args!("{text}: {error}"))
-            })?;
+            let address = MailAddress::parse(text.trim_matches(['<', '>']))
+                .map_err(|error| Failure::new(Exit::NoUser, format_args!("{text}: {error}")))?;
             named.push(address);
         }
         if self.from_headers {
             let block = read_header(bytes, first).await?;
-            let found = prepare::recipients(&block)
-                .map_err(|error| Failure::new(Exit::NoUser, error.to_string()));
+            let found =
+                prepare::recipients(&block).map_err(|error| Failure::new(Exit::NoUser, error.to_string()));
             match found {
                 Ok(found) => named.extend(found.as_slice().iter().cloned()),
                 Err(failure) if named.is_empty() => return Err(failure),
@@ -328,7 +338,8 @@ impl Handed {
             }
         }
         Recipients::new(named).ok_or_else(|| {
-            Failure::new(Exit::Usage, "no recipient was named").hint("name them, or use -t to take them from the header")
+            Failure::new(Exit::Usage, "no recipient was named")
+                .hint("name them, or use -t to take them from the header")
         })
     }
 }

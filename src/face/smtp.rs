@@ -3,6 +3,7 @@
 //! The onion port and submission differ only in their `Port`. One task per connection, so a letter that makes us
 //! panic costs its own session and nothing else.
 
+use crate::face::went_down;
 use crate::node::parcel::Parcel;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::server::{Envelope, Server, Step};
@@ -46,7 +47,9 @@ where
     loop {
         match server.next() {
             Step::Send(bytes) => send(&mut stream, &bytes).await?,
-            Step::Read(read) => listen(&mut stream, &mut server, read, &mut buffer, &mut wait, &mut down).await?,
+            Step::Read(read) => {
+                listen(&mut stream, &mut server, read, &mut buffer, &mut wait, &mut down).await?
+            }
             Step::Login(login) => {
                 let verifiers = port.verifiers(login.user()).await;
                 login.answer(&verifiers);
@@ -120,7 +123,7 @@ async fn listen(
     let until = wait.until(read);
     tokio::select! {
         biased;
-        _ = down.wait_for(|down| *down), if read.phase != Phase::Drain => {
+        () = went_down(down), if read.phase != Phase::Drain => {
             server.shut();
             // A body under way is let through to its end as far as the shutdown's grace allows.
             if read.phase == Phase::Body {

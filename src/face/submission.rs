@@ -3,6 +3,7 @@
 use crate::face::logins;
 use crate::face::loopback::Loopback;
 use crate::face::smtp::{self, Port};
+use crate::face::went_down;
 use crate::model::policy;
 use crate::node::desk::Desk;
 use crate::node::parcel::Parcel;
@@ -41,8 +42,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let server = Server::new(Config {
-        own: desk.identity().onion(),
-        accepts: desk.identity().names().locals().to_vec(),
+        names: desk.identity().names().clone(),
         size_max: policy::LETTER_SIZE_MAX,
         role: Role::Submission { seed: desk.draw(), decoy },
     });
@@ -58,7 +58,7 @@ pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut dow
     loop {
         let stream = tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => break,
+            () = went_down(&mut down) => break,
             Some(_) = conversations.join_next() => continue,
             stream = loopback.accept() => stream,
         };

@@ -192,7 +192,10 @@ impl Delivery {
             Err(error) => {
                 // A session that panicked does not say whose it was: forget those that no longer run.
                 tracing::error!("a delivery session failed: {error}");
-                self.node.desk.trouble.note("delivery", "a delivery failed inside this program; see the log".into());
+                self.node
+                    .desk
+                    .trouble
+                    .note("delivery", "a delivery failed inside this program; see the log".into());
                 self.sessions.abort_all();
                 self.live.clear();
                 return;
@@ -227,12 +230,17 @@ impl Delivery {
             .filter(|(peer, _)| !self.live.contains_key(peer))
             .map(|(_, greeting)| greeting.at.saturating_duration_since(at))
             .min();
-        let entries = waiting.iter().filter(|(peer, _)| !self.live.contains_key(peer)).flat_map(|(_, all)| all);
+        let entries =
+            waiting.iter().filter(|(peer, _)| !self.live.contains_key(peer)).flat_map(|(_, all)| all);
         let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
         // Everything due that found no place waits for a session to end, which wakes us.
         let full = self.sessions.len() >= SESSIONS_MAX;
         let floor = if full { SLEEP_MAX } else { Duration::from_millis(200) };
-        [greeting, retry].into_iter().flatten().min().map_or(Duration::from_secs(3600), |pause| pause.max(floor))
+        [greeting, retry]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Duration::from_secs(3600), |pause| pause.max(floor))
     }
 }
 

@@ -125,7 +125,10 @@ impl Desk {
     }
 
     /// When each of these peers was last seen.
-    pub(super) async fn due_peers(&self, due: Vec<(OnionAddress, UnixTime)>) -> Result<Vec<DuePeer>, StoreError> {
+    pub(super) async fn due_peers(
+        &self,
+        due: Vec<(OnionAddress, UnixTime)>,
+    ) -> Result<Vec<DuePeer>, StoreError> {
         self.store
             .read(move |rx| {
                 due.into_iter()
@@ -153,7 +156,9 @@ impl Desk {
     /// A peer was reached.
     pub(super) async fn met(&self, peer: OnionAddress) {
         let now = self.now();
-        if let Err(error) = self.store.write(move |tx| tx.peers().update(&peer, |record| record.last_seen = Some(now))).await {
+        if let Err(error) =
+            self.store.write(move |tx| tx.peers().update(&peer, |record| record.last_seen = Some(now))).await
+        {
             self.trouble.note("store", format!("cannot write: {error}"));
         }
     }

@@ -74,7 +74,7 @@ pub(super) async fn keep(desk: &Desk, arriving: Arriving, prefix: Vec<u8>, body:
         .write(move |tx| {
             let seen = arriving.proved.zip(arriving.id);
             if let Some((peer, id)) = seen
-                && !tx.seen().insert(&peer, id, now)?
+                && !tx.seen().insert(&peer, &id, now)?
             {
                 return Ok(false);
             }

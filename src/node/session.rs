@@ -99,7 +99,8 @@ async fn converse(
     let mut greet = work.greet;
     loop {
         while !line.hurried
-            && let Some(batch) = next_batch(node, work.peer, everything, tried).await {
+            && let Some(batch) = next_batch(node, work.peer, everything, tried).await
+        {
             tried.extend(batch.numbers.iter().copied());
             let begun = node.moment();
             let outcomes = deliver(node, line, &batch).await;
@@ -392,10 +393,8 @@ mod tests {
     fn a_stream_lost_after_the_body_is_told_apart() {
         let failure = Failure { cause: Cause::Lost, maybe_delivered: true };
         assert!(matches!(failure_outcome(&failure), Outcome::Lost { body_sent: true }));
-        let failure = Failure {
-            cause: Cause::ShutDown(Reply::new(421, 3, 2, "going down")),
-            maybe_delivered: false,
-        };
+        let failure =
+            Failure { cause: Cause::ShutDown(Reply::new(421, 3, 2, "going down")), maybe_delivered: false };
         assert!(matches!(failure_outcome(&failure), Outcome::Deferred(outcome::Reply { code: 421, .. })));
     }
 }

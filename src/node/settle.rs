@@ -139,7 +139,9 @@ async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Bo
     }
     let mut bodies = Vec::new();
     for (letter, (delayed, failed)) in by_letter {
-        let Some(entry) = delayed.first().copied().or(failed.first().map(|(entry, _)| *entry)) else { continue };
+        let Some(entry) = delayed.first().copied().or(failed.first().map(|(entry, _)| *entry)) else {
+            continue;
+        };
         let header = header_of(desk, letter).await?;
         let own = desk.identity().onion();
         let author = desk.sender(&entry.from);
@@ -166,9 +168,7 @@ async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Bo
 }
 
 fn delay_of(entry: &Entry) -> Delayed<'_> {
-    let State::Waiting { last, .. } = &entry.state else {
-        return Delayed { to: &entry.to, last: "", until: entry.deadline() };
-    };
+    let State::Waiting { last, .. } = &entry.state;
     let last = last.as_ref().map_or("", |last| last.text.as_str());
     Delayed { to: &entry.to, last, until: entry.deadline() }
 }

@@ -38,15 +38,20 @@ pub async fn begin(desk: &Arc<Desk>, recipients: &Recipients) -> Result<Parcel, 
     }
     let waiting = desk.queue_len().await.map_err(|error| desk.disk_reply(&error))?;
     if waiting + recipients.as_slice().len() > policy::QUEUE_LEN_MAX {
-        return Err(Reply::new(452, 3, 1, "the queue is full; cancel some of what waits, or try again later"));
+        return Err(Reply::new(
+            452,
+            3,
+            1,
+            "the queue is full; cancel some of what waits, or try again later",
+        ));
     }
     Ok(Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients: recipients.clone() })))
 }
 
 /// Makes the header ready; gives what belongs to the author's copy and the header as it goes out.
 pub(super) fn prepare(desk: &Desk, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
-    let mut prepared =
-        prepare::prepare(block, desk.identity.names(), desk.now(), desk.draw()).map_err(|error| refusal(&error))?;
+    let mut prepared = prepare::prepare(block, desk.identity.names(), desk.now(), desk.draw())
+        .map_err(|error| refusal(&error))?;
     let header = std::mem::take(&mut prepared.header);
     Ok((Head::Leaving(Box::new(prepared)), header))
 }
@@ -75,11 +80,8 @@ pub(super) async fn keep(
         let text = format!("{} is at your own address, and you have no such name", stranger.local.as_str());
         return Err(Reply::new(550, 1, 1, "").saying(text));
     }
-    let submitted = Submitted {
-        message_id: prepared.message_id.clone(),
-        queued: others.len(),
-        own: own.len(),
-    };
+    let submitted =
+        Submitted { message_id: prepared.message_id.clone(), queued: others.len(), own: own.len() };
     let (folders, now) = (desk.folders, desk.now());
     let from = desk.identity.address().local;
     let ids = draw_ids(desk, &others);

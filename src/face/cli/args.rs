@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn sendmails_usual_flags_are_understood() {
-        for line in ["sendmail -t", "sendmail -t -i -oi -f a@b", "sendmail -oem -oi -B8BITMIME -F Ann a@b c@d"] {
+        for line in
+            ["sendmail -t", "sendmail -t -i -oi -f a@b", "sendmail -oem -oi -B8BITMIME -F Ann a@b c@d"]
+        {
             assert!(Cli::try_parse_from(["onionskin"].into_iter().chain(line.split(' '))).is_ok(), "{line}");
         }
     }

@@ -26,7 +26,8 @@ pub(super) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
         return std::path::absolute(&dir).map_err(Failure::from);
     }
     let dirs = directories::ProjectDirs::from("", "", "onionskin").ok_or_else(|| {
-        Failure::new(Exit::Config, "your home directory is not known").hint("say where to keep your mail: --data-dir DIR")
+        Failure::new(Exit::Config, "your home directory is not known")
+            .hint("say where to keep your mail: --data-dir DIR")
     })?;
     Ok(dirs.data_dir().to_owned())
 }
@@ -115,8 +116,7 @@ impl Household {
             true => passphrase.ask()?,
             false => None,
         };
-        let vault =
-            Vault::open(&*disk, text.as_ref().map(|text| text.as_bytes())).map_err(vault_failure)?;
+        let vault = Vault::open(&*disk, text.as_ref().map(|text| text.as_bytes())).map_err(vault_failure)?;
         Ok(Self { disk, vault })
     }
 
@@ -140,12 +140,14 @@ impl Household {
 
     /// The store and its identity, as a desk.
     pub(super) async fn desk(&self) -> Result<Arc<Desk>, Failure> {
-        let store = Store::open(self.disk.clone(), &self.vault.key, options()?).await.map_err(store_failure)?;
+        let store =
+            Store::open(self.disk.clone(), &self.vault.key, options()?).await.map_err(store_failure)?;
         let record: Option<serde_bytes::ByteBuf> =
             store.read(|rx| rx.meta().get(IDENTITY)).await.map_err(store_failure)?;
         let record = Zeroizing::new(record.ok_or_else(no_identity)?.into_vec());
-        let identity = Identity::from_record(&record)
-            .map_err(|error| Failure::new(Exit::Data, format_args!("the identity cannot be read: {error}")))?;
+        let identity = Identity::from_record(&record).map_err(|error| {
+            Failure::new(Exit::Data, format_args!("the identity cannot be read: {error}"))
+        })?;
         desk_over(identity, store).await
     }
 }
@@ -208,8 +210,9 @@ fn options() -> Result<StoreOptions, Failure> {
 /// Random bytes of the system's generator.
 pub(super) fn entropy() -> Result<[u8; 32], Failure> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::new(Exit::Unavailable, format_args!("the system gives no randomness: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Exit::Unavailable, format_args!("the system gives no randomness: {error}"))
+    })?;
     Ok(bytes)
 }
 
@@ -240,9 +243,8 @@ fn vault_failure(error: VaultError) -> Failure {
 pub(crate) fn store_failure(error: StoreError) -> Failure {
     match error {
         StoreError::Full => Failure::new(Exit::TempFail, "the disk is full").hint("make room and try again"),
-        StoreError::NoMailbox | StoreError::MailboxName(_) => {
-            Failure::new(Exit::NoInput, error.to_string()).hint("folders have the names your mail program shows")
-        }
+        StoreError::NoMailbox | StoreError::MailboxName(_) => Failure::new(Exit::NoInput, error.to_string())
+            .hint("folders have the names your mail program shows"),
         StoreError::NoMessage | StoreError::NoEntry => Failure::new(Exit::NoInput, error.to_string()),
         StoreError::Damaged(_) | StoreError::WrongKey | StoreError::Newer { .. } => {
             Failure::new(Exit::Data, error.to_string())

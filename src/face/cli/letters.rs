@@ -21,8 +21,9 @@ pub(super) async fn send(at: &Place, args: Send) -> Result<(), Failure> {
             if std::io::stdin().is_terminal() {
                 eprintln!("Write your letter; end it with Ctrl-D on a line of its own:");
             }
-            String::from_utf8(read_stdin()?)
-                .map_err(|_| Failure::new(Exit::Data, "the text is not UTF-8").hint("use --attach for other files"))?
+            String::from_utf8(read_stdin()?).map_err(|_| {
+                Failure::new(Exit::Data, "the text is not UTF-8").hint("use --attach for other files")
+            })?
         }
     };
     let status = at.ask(Request::Status).await?;
@@ -79,10 +80,8 @@ pub(super) async fn read(at: &Place, args: Read) -> Result<(), Failure> {
     let mut letter = Vec::new();
     let mut offset = 0;
     while offset < reader.len() {
-        let piece = reader
-            .read_at(offset, 64 * 1024)
-            .await
-            .map_err(crate::face::cli::household::store_failure)?;
+        let piece =
+            reader.read_at(offset, 64 * 1024).await.map_err(crate::face::cli::household::store_failure)?;
         offset += piece.len() as u64;
         if args.raw { print(&piece)? } else { letter.extend_from_slice(&piece) }
     }

@@ -85,7 +85,12 @@ pub(super) fn passwords(value: &Value, json: bool) -> Result<(), Failure> {
         return as_json(value);
     }
     for row in rows(value) {
-        line(format_args!("{:>4}  {}  {}", row["number"], text(&row["created"]), clean(text(&row["label"]))))?;
+        line(format_args!(
+            "{:>4}  {}  {}",
+            row["number"],
+            text(&row["created"]),
+            clean(text(&row["label"]))
+        ))?;
     }
     if rows(value).is_empty() {
         line(format_args!("No password has been made. Make one with: onionskin credentials"))?;
@@ -206,7 +211,9 @@ fn clean(text: &str) -> String {
 
 /// An upper bound for how deeply letters nest: how often a type that nests is named at all.
 fn nesting_bound(bytes: &[u8]) -> usize {
-    let nests = |window: &[u8], name: &[u8]| window.len() >= name.len() && window[..name.len()].eq_ignore_ascii_case(name);
+    let nests = |window: &[u8], name: &[u8]| {
+        window.len() >= name.len() && window[..name.len()].eq_ignore_ascii_case(name)
+    };
     let starts = bytes.iter().enumerate().filter(|(_, byte)| matches!(byte, b'm' | b'M'));
     let names: [&[u8]; 3] = [b"message/rfc822", b"message/global", b"multipart/digest"];
     starts.filter(|(at, _)| names.iter().any(|name| nests(&bytes[*at..], name))).count()

@@ -7,6 +7,7 @@ use crate::face::cli::{Place, line, make, shown};
 use crate::face::control::{self, Answer, Door, Request};
 use crate::face::loopback::Loopback;
 use crate::face::ops::{Given, Live, Office, stage_words};
+use crate::face::went_down;
 use crate::face::{inbound, logins, submission};
 use crate::model::identity::RecoveryWords;
 use crate::model::policy;
@@ -67,10 +68,16 @@ async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>, bo
     if household::has_identity(&at.dir) {
         let household = Household::open(&at.dir, at.passphrase)?;
         let desk = household.desk().await?;
-        if args.name.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(desk.identity().address().local.as_str()))
+        if args
+            .name
+            .as_deref()
+            .is_some_and(|name| !name.eq_ignore_ascii_case(desk.identity().address().local.as_str()))
         {
-            return Err(Failure::new(Exit::Usage, "--name is for a new identity; this one has its name already")
-                .hint("another identity needs a directory of its own: onionskin --data-dir DIR up --name NAME"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "--name is for a new identity; this one has its name already",
+            )
+            .hint("another identity needs a directory of its own: onionskin --data-dir DIR up --name NAME"));
         }
         return Ok((household, desk, false));
     }
@@ -131,7 +138,7 @@ async fn welcome(desk: &Desk, imap_port: u16, smtp_port: u16) -> Result<(), Fail
 /// The network that was asked for.
 fn transport(args: &Up, dir: &std::path::Path, desk: &Desk) -> Result<Arc<dyn Transport>, Failure> {
     if let Some(socket) = args.network.as_deref().and_then(|network| network.strip_prefix("sim:")) {
-        return Ok(onion::hub::SocketTransport::new(socket, desk.identity().onion()));
+        return Ok(Arc::new(onion::hub::SocketTransport::new(socket, desk.identity().onion())));
     }
     tor(args.network.as_ref().map(PathBuf::from), dir)
 }
@@ -162,12 +169,14 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let (node, desk) = (live.node, office.desk.clone());
     let decoy = logins::decoy(&desk).await.map_err(household::store_failure)?;
     let doors = control::open(dir).map_err(|error| {
-        Failure::new(Exit::CannotCreate, format_args!("the control socket in {} cannot be made: {error}", shown(dir)))
+        Failure::new(
+            Exit::CannotCreate,
+            format_args!("the control socket in {} cannot be made: {error}", shown(dir)),
+        )
     })?;
     let (down, is_down) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
-    faces.spawn(crate::face::imap_port::serve(desk.clone(), decoy, imap, is_down.clone()));
     faces.spawn(onion_port(node.clone(), is_down.clone()));
     faces.spawn(serve_doors(office, doors, is_down.clone()));
     faces.spawn(tell_stages(node.clone()));
@@ -197,7 +206,7 @@ async fn onion_port(node: Arc<Node>, mut down: watch::Receiver<bool>) {
         }
         tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => return,
+            () = went_down(&mut down) => return,
             () = tokio::time::sleep(LISTEN_AGAIN) => {}
         }
     }
@@ -243,7 +252,7 @@ async fn serve_doors(office: Office, doors: tokio::net::UnixListener, mut down: 
     loop {
         let stream = tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => break,
+            () = went_down(&mut down) => break,
             Some(_) = open.join_next() => continue,
             stream = doors.accept(), if open.len() < DOORS_MAX => stream,
         };
@@ -289,6 +298,11 @@ async fn copy(reader: &LetterReader, door: &mut Door) -> std::io::Result<()> {
 
 /// Logs go to standard error: warnings, or what ONIONSKIN_LOG asks for.
 fn start_log() {
-    let filter = EnvFilter::try_from_env("ONIONSKIN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tor_netdir=error"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let filter =
+        EnvFilter::try_from_env("ONIONSKIN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tor_netdir=error"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
 }
