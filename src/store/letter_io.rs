@@ -122,6 +122,11 @@ impl LetterReader {
         self.len() == 0
     }
 
+    /// How many of them are the prefix: what the store's own copy has before the author's letter.
+    pub fn prefix_len(&self) -> u64 {
+        self.parts.prefix.len() as u64
+    }
+
     /// Up to `len` bytes from `offset`; fewer only at the end. Nothing that fails its check is ever returned.
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         if let Some(bytes) = self.parts.from_recent(offset, len) {

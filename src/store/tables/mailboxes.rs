@@ -304,11 +304,11 @@ impl<'a, 't> MailboxesMut<'a, 't> {
         if self.find(to)?.is_some() {
             return Err(StoreError::MailboxExists);
         }
-        if record.special == Some(SpecialUse::Outbox) {
-            return Err(StoreError::MailboxInUse("the node needs it"));
-        }
         if record.special == Some(SpecialUse::Inbox) {
             return self.empty_inbox_into(no, to);
+        }
+        if record.special.is_some_and(SpecialUse::is_needed) {
+            return Err(StoreError::MailboxInUse("the node needs it"));
         }
         if to.0.starts_with(&record.name.below()) {
             return Err(StoreError::MailboxInUse("it cannot go below itself"));

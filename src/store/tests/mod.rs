@@ -1,6 +1,8 @@
 //! Tests of the store as a whole: what it does, what a crash leaves, what damage does.
 
+mod crash;
 mod everyday;
+mod script;
 
 use super::disk::{Disk, SimDisk};
 use super::messages::NewMessage;
