@@ -112,11 +112,6 @@ impl LetterReader {
         self.parts.len()
     }
 
-    /// How many bytes at the start are the prefix: our own lines, which never leave with the letter.
-    pub fn prefix_len(&self) -> u64 {
-        self.parts.prefix.len() as u64
-    }
-
     /// Whether the letter has no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
