@@ -6,9 +6,12 @@
 
 mod address;
 pub mod memory;
+#[cfg(feature = "tor")]
+pub mod tor;
 mod transport;
 
 pub use address::{AddressError, OnionAddress};
 pub use transport::{
-    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, Stage, Stream, Transport,
+    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, Stage, Stream,
+    Transport,
 };

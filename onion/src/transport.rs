@@ -21,7 +21,12 @@ pub trait Transport: Send + Sync {
     /// Opens a byte stream to `port` of `to`, within `deadline`.
     ///
     /// Streams to different peers share no circuit. Dropping the future gives the attempt up.
-    fn dial(&self, to: OnionAddress, port: u16, deadline: Duration) -> BoxFuture<'_, Result<Stream, DialError>>;
+    fn dial(
+        &self,
+        to: OnionAddress,
+        port: u16,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Stream, DialError>>;
 
     /// Starts hosting the onion service of `key` on `port`; at most once per transport.
     ///
@@ -188,7 +193,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
