@@ -38,8 +38,8 @@ const NOT_ANSWERING: &str = "the own address is published but does not answer ye
 
 /// Keeps one transport going, for ever.
 pub(super) async fn keep(shared: Arc<Shared>, asked: mpsc::Receiver<Hosting>) {
-    let mut keeper =
-        Keeper { shared, asked, hosting: None, callers: JoinSet::new(), health: Health::default() };
+    let (callers, health) = (JoinSet::new(), Health::default());
+    let mut keeper = Keeper { shared, asked, hosting: None, callers, health, network_down: false };
     loop {
         let client = keeper.bootstrapped_client().await;
         keeper.shared.check.forget().await;
@@ -56,6 +56,8 @@ struct Keeper {
     /// The tasks that answer callers; those of a service that was replaced go on until their circuits close.
     callers: JoinSet<()>,
     health: Health,
+    /// Whether the last look found no way into the network: then arti's own belief is told to nobody.
+    network_down: bool,
 }
 
 impl Keeper {
@@ -81,7 +83,7 @@ impl Keeper {
                     Some(hosting) = self.asked.recv() => self.accept(hosting),
                     Some(status) = events.next() => {
                         let (stage, blocked) = bootstrap_stage(&status);
-                        self.shared.tell(stage, blocked);
+                        self.tell_belief(stage, blocked);
                         if status.as_frac() > progress {
                             progress = status.as_frac();
                             give_up = Instant::now() + BOOTSTRAP_STALL;
@@ -115,6 +117,13 @@ impl Keeper {
         }
     }
 
+    /// Tells a stage that arti believes in, unless a look has found otherwise.
+    fn tell_belief(&self, stage: Stage, blocked: Option<&str>) {
+        if !self.network_down {
+            self.shared.tell(stage, blocked);
+        }
+    }
+
     /// Takes a wish to host, unless one is being served.
     fn accept(&mut self, mut hosting: Hosting) {
         let taken = self.hosting.as_ref().is_some_and(|current| !current.inbox.is_closed());
@@ -131,7 +140,10 @@ impl Keeper {
     /// Uses the client until it is to be replaced.
     async fn serve(&mut self, client: Client) {
         let mut served = Served::new(client);
-        self.shared.tell(Stage::Dialling, None);
+        if self.network_down {
+            served.look_in(Duration::ZERO);
+        }
+        self.tell_belief(Stage::Dialling, None);
         let mut clocks = (SystemTime::now(), Instant::now());
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -145,7 +157,7 @@ impl Keeper {
                 () = listener_gone(self.hosting.as_ref()) => {
                     self.hosting = None;
                     served.service = None;
-                    self.shared.tell(Stage::Dialling, None);
+                    self.tell_belief(Stage::Dialling, None);
                     false
                 }
                 Some(_) = self.callers.join_next() => false,
@@ -188,6 +200,7 @@ impl Keeper {
     /// Looks once, tells what it found, and repairs the service if that is due; a client is replaced by the caller.
     async fn look(&mut self, served: &mut Served) -> Repair {
         let finding = self.find(served).await;
+        self.network_down = finding == Finding::NetworkDown;
         let plan = self.health.found(finding, served.launched.elapsed());
         let hosting = self.hosting.is_some();
         served.next_look = Instant::now()
@@ -209,9 +222,12 @@ impl Keeper {
     }
 
     async fn find(&self, served: &mut Served) -> Finding {
+        // After an outage the cheaper question comes first.
+        if self.network_down && !self.shared.check.alive(&served.client).await {
+            return Finding::NetworkDown;
+        }
         if let (Some(hosting), Some(_)) = (&self.hosting, &served.service) {
             let own = hosting.key.address();
-            // A fresh path cannot succeed before the first publishing; then the circuit check alone decides.
             let fresh = self.health.wants_fresh_path();
             if dial::own_service_answers(&served.client, &own, fresh, ANSWER_WAIT_MAX).await {
                 return Finding::Well;
