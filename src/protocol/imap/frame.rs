@@ -67,7 +67,7 @@ impl Framer {
         Self { input: Vec::new(), start: 0, scanned: 0, command: Vec::new(), literal: Literal::None }
     }
 
-    /// Takes bytes as they came. The caller feeds at most `CHUNK_LEN` at once, and only when starved.
+    /// Takes bytes as they came. The caller feeds at most `READ_LEN` at once, and only when starved.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.drain(..self.start);
         self.start = 0;

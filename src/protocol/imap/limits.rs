@@ -18,6 +18,8 @@ pub const COMMAND_LEN_MAX: usize = 128 * 1024;
 pub const APPEND_LEN_MAX: u64 = 72 * 1024 * 1024;
 /// Largest piece of a letter handed on at once, in bytes: one chunk of the store's segments.
 pub const CHUNK_LEN: usize = 64 * 1024;
+/// Bytes read from a connection at once; an idle connection keeps no more than that.
+pub const READ_LEN: usize = 16 * 1024;
 /// Longest tag, in bytes; every client uses fewer than ten.
 pub const TAG_LEN_MAX: usize = 64;
 /// Commands that are no IMAP before the connection is closed: a program that speaks another protocol stops soon.
@@ -46,8 +48,6 @@ pub const LIST_ITEMS_MAX: usize = 16;
 pub const MAILBOX_NAME_LEN_MAX: usize = 255;
 /// Levels in a mailbox name.
 pub const MAILBOX_LEVELS_MAX: usize = 16;
-/// Mailboxes in one store; more make every LIST slow and are nobody's filing system.
-pub const MAILBOXES_MAX: usize = 1000;
 
 /// Nesting of MIME parts that is shown; what is deeper is one opaque part.
 pub const MIME_DEPTH_MAX: usize = 50;

@@ -1,0 +1,79 @@
+//! IMAP on loopback: carries out what mail programs ask for, on the identity's store.
+//!
+//! * `wire`: bytes to and from the client, with time limits
+//! * `session`: one client: takes the steps of `protocol::imap::conversation` and answers them
+//! * `login`, `mailboxes`, `selected`, `change`, `append`, `search`: the commands
+//! * `fetch`, `letter`: FETCH, in batches and streams
+//! * `translate`: the store's words in IMAP's, and its errors
+//!
+//! `OK` to a change is said only after the store has made it durable.
+
+mod append;
+mod change;
+mod fetch;
+mod letter;
+mod login;
+mod mailboxes;
+mod search;
+mod selected;
+mod session;
+mod translate;
+mod wire;
+
+use crate::face::loopback::Loopback;
+use crate::node::desk::Desk;
+use crate::protocol::imap::limits::CONNECTIONS_MAX;
+use session::Session;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Pause after the system would not let a connection in (out of file descriptors, most likely).
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// What is said to a connection too many.
+const FULL: &[u8] = b"* BYE [UNAVAILABLE] too many connections; close some and try again\r\n";
+
+/// One mail program's session over any stream, to its end. `decoy` is the store's own (see `logins::decoy`). When
+/// `down` becomes true the client is told good-bye.
+pub async fn converse<S>(desk: Arc<Desk>, decoy: [u8; 32], stream: S, down: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if let Err(error) = Session::new(desk, decoy, stream, down).run().await {
+        tracing::debug!(%error, "a mail program's connection broke");
+    }
+}
+
+/// Serves every mail program that connects, until the node goes down.
+pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut down: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut sessions = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            _ = down.wait_for(|down| *down) => break,
+            Some(_) = sessions.join_next() => continue,
+            stream = loopback.accept() => stream,
+        };
+        let mut stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                desk.trouble.note("imap", format!("a mail program could not be let in: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (desk, down) = (desk.clone(), down.clone());
+        let place = places.clone().try_acquire_owned();
+        sessions.spawn(async move {
+            match place {
+                Ok(_place) => converse(desk, decoy, stream, down).await,
+                // A client that does not read this is dropped with the stream.
+                Err(_) => drop(stream.write_all(FULL).await),
+            }
+        });
+    }
+    while sessions.join_next().await.is_some() {}
+}
