@@ -2,11 +2,13 @@
 
 use super::session::Session;
 use super::translate::{Answer, Stop, refusal, refuse, stored_flags};
+use crate::model::letter::LetterNo;
 use crate::model::time::UnixTime;
 use crate::protocol::imap::command::{Append, Tag};
 use crate::protocol::imap::limits::HEADER_LOOK_MAX;
 use crate::protocol::imap::mime::header;
 use crate::protocol::imap::mime::section::HeaderEnd;
+use crate::protocol::imap::view::Tell;
 use crate::store::messages::NewMessage;
 use crate::store::{Body, LetterWriter, MailboxNo, MessageIdHash, StoreError, Tx, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -68,7 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     pub(super) async fn append_end(&mut self) -> Answer {
-        let Some(Appending { append, mailbox, uid_validity, writer, head, .. }) = self.appending.take() else {
+        let Some(Appending { append, mailbox, uid_validity, writer, head, .. }) = self.appending.take()
+        else {
             return refuse("BAD there is no letter to end");
         };
         let body = writer.finish().await?;
@@ -91,12 +94,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 })
             })
             .await?;
-        self.poll_after_append().await;
+        self.poll(Tell::All, false).await;
         Ok(format!("[APPENDUID {uid_validity} {}] appended", uid.0))
-    }
-
-    async fn poll_after_append(&mut self) {
-        self.poll(crate::protocol::imap::view::Tell::All, false).await;
     }
 }
 
@@ -110,7 +109,7 @@ fn file(
     tx: &Tx<'_>,
     mailbox: MailboxNo,
     body: &Body,
-    message: impl Fn(crate::model::letter::LetterNo) -> NewMessage,
+    message: impl Fn(LetterNo) -> NewMessage,
 ) -> Result<Uid, StoreError> {
     let letter = tx.letters().add(body, b"")?;
     tx.messages().append(mailbox, &message(letter))

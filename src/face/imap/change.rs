@@ -12,7 +12,7 @@ use crate::protocol::imap::respond;
 use crate::protocol::imap::sequence::SequenceSet;
 use crate::protocol::imap::view::uid_set;
 use crate::store::mailboxes::SpecialUse;
-use crate::store::messages::FlagChange as StoredChange;
+use crate::store::messages::{FlagChange as StoredChange, Flags as StoredFlags};
 use crate::store::{MailboxNo, StoreError, Tx, Uid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let Some((number, row)) = selected.view.row(uid) else { continue };
             let expected = row.flags.changed(store.change, &store.flags);
             if !store.silent || expected != flags {
-                let with_uid = if messages.numbers == Numbers::Uid { format!(" UID {uid}") } else { String::new() };
+                let with_uid =
+                    if messages.numbers == Numbers::Uid { format!(" UID {uid}") } else { String::new() };
                 let shown = respond::flags(&flags, row.recent);
                 lines.push_str(&format!("* {number} FETCH (FLAGS {shown}{with_uid})\r\n"));
             }
@@ -65,7 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 if remove && from == outbox {
                     cancel(tx, &uids)?;
                 }
-                if remove { tx.messages().move_to(from, &uids, to) } else { tx.messages().copy(from, &uids, to) }
+                if remove {
+                    tx.messages().move_to(from, &uids, to)
+                } else {
+                    tx.messages().copy(from, &uids, to)
+                }
             })
             .await?;
         self.desk.orders.look();
@@ -113,11 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let outbox = self.desk.folders.outbox;
         self.store()
             .write(move |tx| {
-                let deleted = |flags: &crate::store::messages::Flags| flags.has(crate::store::messages::Flags::DELETED);
                 let mut uids: Vec<Uid> = Vec::new();
                 for (uid, message) in tx.messages().list(no, ..)? {
                     let chosen = only.as_ref().is_none_or(|only| only.binary_search(&uid.0).is_ok());
-                    if chosen && deleted(&message.flags) {
+                    if chosen && message.flags.has(StoredFlags::DELETED) {
                         uids.push(uid);
                     }
                 }

@@ -31,7 +31,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// AUTHENTICATE, with or without an initial response.
     pub(super) async fn sasl_start(&mut self, tag: Tag, mechanism: &str, initial: Option<Vec<u8>>) {
         let Some(mechanism) = Mechanism::from_name(mechanism) else {
-            return self.conversation.reply(&tag, "NO [CANNOT] no such mechanism; there are PLAIN and SCRAM-SHA-256");
+            return self
+                .conversation
+                .reply(&tag, "NO [CANNOT] no such mechanism; there are PLAIN and SCRAM-SHA-256");
         };
         self.login.exchange = Some(self.exchange(mechanism));
         match initial {

@@ -129,7 +129,8 @@ fn list_line(
     let record = listed.record;
     let special = record.special.and_then(SpecialUse::attribute);
     // LSUB shows a parent that is not subscribed itself as \Noselect, and so leads to the children.
-    let for_children = !record.subscribed && listed.has_subscribed_children && (request.lsub || request.recursive);
+    let for_children =
+        !record.subscribed && listed.has_subscribed_children && (request.lsub || request.recursive);
     let chosen = (!request.only_subscribed || record.subscribed || for_children)
         && (!request.only_special || special.is_some());
     if !chosen {

@@ -6,7 +6,7 @@ use crate::protocol::imap::command::{Flags, Messages, Numbers};
 use crate::protocol::imap::conversation::State;
 use crate::protocol::imap::name::MailboxName;
 use crate::protocol::imap::view::{Row, Tell, View};
-use crate::store::mailboxes::{MailboxRecord, SpecialUse};
+use crate::store::mailboxes::MailboxRecord;
 use crate::store::messages::{Flags as StoredFlags, MailboxView};
 use crate::store::{MailboxNo, StoreError, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,6 @@ const KEYWORDS_SHOWN: usize = 100;
 pub(super) struct Selected {
     pub(super) no: MailboxNo,
     pub(super) read_only: bool,
-    pub(super) special: Option<SpecialUse>,
     pub(super) view: View,
     /// From this UID on, messages are recent here.
     recent_from: Uid,
@@ -77,7 +76,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.selected = Some(Selected {
             no,
             read_only,
-            special: record.special,
             view,
             recent_from,
             recent_unclaimed: false,
@@ -92,7 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn tell_selected(&mut self, record: &MailboxRecord, view: &View, read_only: bool) {
         let keywords: BTreeSet<&String> =
             view.numbered().flat_map(|(_, row)| &row.flags.keywords).take(KEYWORDS_SHOWN * 1000).collect();
-        let flags = keywords.iter().take(KEYWORDS_SHOWN).fold(SYSTEM_FLAGS.to_owned(), |all, one| all + " " + one);
+        let flags =
+            keywords.iter().take(KEYWORDS_SHOWN).fold(SYSTEM_FLAGS.to_owned(), |all, one| all + " " + one);
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         let first_unseen = view.numbered().find(|(_, row)| !row.flags.seen).map(|(number, _)| number);
         let mut line = |text: String| self.conversation.untagged(&text);

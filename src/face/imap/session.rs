@@ -1,6 +1,7 @@
 //! One client: takes the conversation's steps, carries them out, and answers.
 
 use super::append::Appending;
+use super::letter::LastStructure;
 use super::login::Login;
 use super::selected::Selected;
 use super::translate::{Answer, Stop, refuse};
@@ -25,8 +26,9 @@ pub(super) struct Session<S> {
     pub(super) login: Login,
     pub(super) selected: Option<Selected>,
     pub(super) appending: Option<Appending>,
+    pub(super) last_structure: LastStructure,
     changes: watch::Receiver<u64>,
-    down: watch::Receiver<bool>,
+    pub(super) down: watch::Receiver<bool>,
     /// Login must be over by then.
     login_by: Instant,
 }
@@ -41,6 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             login: Login::new(decoy),
             selected: None,
             appending: None,
+            last_structure: None,
             down,
             login_by: Instant::now() + LOGIN_TIMEOUT,
         }
@@ -48,6 +51,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     pub(super) fn store(&self) -> &Store {
         self.desk.store()
+    }
+
+    /// Grows with every change to a mailbox.
+    pub(super) fn change_counter(&mut self) -> u64 {
+        *self.changes.borrow_and_update()
     }
 
     /// Runs to the end of the connection.
@@ -148,12 +156,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Ok(());
         }
         let (tell, with_uid) = telling(&command);
-        let answer = self.carry_out(command).await;
+        let answer = self.carry_out(&tag, command).await;
         self.poll(tell, with_uid).await;
         self.finish(&tag, answer)
     }
 
-    async fn carry_out(&mut self, command: Command) -> Answer {
+    async fn carry_out(&mut self, tag: &Tag, command: Command) -> Answer {
         match command {
             Command::Capability => {
                 let after_login = self.conversation.state() != State::NotAuthenticated;
@@ -188,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 done()
             }
             Command::Expunge(uids) => self.expunge(uids.as_ref()).await,
-            Command::Search(numbers, key, answer) => self.search(numbers, key, answer).await,
+            Command::Search(numbers, key, answer) => self.search(tag, numbers, key, answer).await,
             Command::Fetch(messages, items) => self.fetch(messages, items).await,
             Command::Store(messages, store) => self.store_flags(messages, store).await,
             Command::Copy { messages, mailbox, remove } => self.copy(messages, &mailbox, remove).await,

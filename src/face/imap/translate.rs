@@ -52,7 +52,8 @@ pub(super) fn refusal(error: &StoreError) -> String {
 
 /// A mailbox name as the store knows it.
 pub(super) fn stored_name(name: &MailboxName) -> Result<StoredName, Stop> {
-    StoredName::parse(name.as_str()).or_else(|error| refuse(&format!("NO [CANNOT] not a mailbox name: {error}")))
+    StoredName::parse(name.as_str())
+        .or_else(|error| refuse(&format!("NO [CANNOT] not a mailbox name: {error}")))
 }
 
 /// Flags out of the store.
