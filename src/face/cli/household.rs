@@ -34,7 +34,7 @@ pub(super) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 /// Where a passphrase comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PassphraseSource {
+pub(crate) struct PassphraseSource {
     /// An open file descriptor.
     pub(super) fd: Option<u32>,
     /// Never ask at the terminal.

@@ -177,6 +177,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let (down, is_down) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
+    faces.spawn(crate::face::imap::serve(desk.clone(), decoy, imap, is_down.clone()));
     faces.spawn(onion_port(node.clone(), is_down.clone()));
     faces.spawn(serve_doors(office, doors, is_down.clone()));
     faces.spawn(tell_stages(node.clone()));
