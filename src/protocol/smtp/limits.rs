@@ -1,4 +1,6 @@
-//! Every limit of the SMTP machines, with its reason; size and recipients of a letter are in `model::policy`. Lengths are in bytes and include CRLF where a line is meant.
+//! Every limit of the SMTP machines, with its reason; size and recipients of a letter are in `model::policy`.
+//!
+//! Lengths are in bytes and include CRLF where a line is meant.
 
 use crate::model::policy::LETTER_SIZE_MAX;
 use std::time::Duration;
