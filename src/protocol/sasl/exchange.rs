@@ -326,7 +326,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_response_is_answered_without_panic(responses in proptest::collection::vec("[nryacp=,iws2CD+ -]{0,30}", 1..4)) {
+        fn any_response_is_answered_without_panic(
+            responses in proptest::collection::vec("[nryacp=,iws2CD+ -]{0,30}", 1..4)
+        ) {
             for mechanism in [Mechanism::Plain, Mechanism::ScramSha256] {
                 let mut exchange = Exchange::new(mechanism, entropy());
                 for response in &responses {

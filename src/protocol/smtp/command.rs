@@ -275,7 +275,9 @@ mod tests {
         }
 
         #[test]
-        fn any_argument_is_answered_without_panic(verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO) ?", rest in "[ -~]{0,60}") {
+        fn any_argument_is_answered_without_panic(
+            verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO) ?", rest in "[ -~]{0,60}"
+        ) {
             let _ = parse(format!("{verb}{rest}").as_bytes());
         }
     }

@@ -40,6 +40,13 @@ impl Input {
         self.len() == 0
     }
 
+    /// Gives memory back if nothing is held: most sessions idle.
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Forgets the first `count` bytes, or all if there are fewer.
     pub(super) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.bytes.len());

@@ -1,4 +1,6 @@
-//! Every limit of the SMTP machines, with its reason; size and recipients of a letter are in `model::policy`. Lengths are in bytes and include CRLF where a line is meant.
+//! Every limit of the SMTP machines, with its reason; size and recipients of a letter are in `model::policy`.
+//!
+//! Lengths are in bytes and include CRLF where a line is meant.
 
 use crate::model::policy::LETTER_SIZE_MAX;
 use std::time::Duration;
@@ -54,8 +56,9 @@ pub const BODY_TURN: Duration = Duration::from_secs(120);
 pub const HELLO_WAIT: Duration = Duration::from_secs(60);
 /// The next command (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
 pub const COMMAND_WAIT: Duration = Duration::from_secs(300);
-/// After the last reply, for the other side to have read it.
-pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// After the last reply, for what is on its way to be read: unread bytes make loopback TCP reset the connection and the
+/// reply with it. A caller who waits for more waits this long.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(2);
 /// How long a sender keeps an idle session open: below `COMMAND_WAIT`, so that it is the one who leaves.
 pub const SESSION_KEEP: Duration = Duration::from_secs(240);
 /// A write that makes no progress for this long means that the other side is gone.

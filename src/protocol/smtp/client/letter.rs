@@ -58,6 +58,11 @@ impl Letter {
         self.content == Content::Over && self.is_wanted()
     }
 
+    /// Whether content is wanted and none was given yet.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.content == Content::Going && self.sent == 0
+    }
+
     /// Whether some recipient has not been refused.
     fn is_wanted(&self) -> bool {
         self.outcomes.iter().any(Option::is_none)

@@ -254,7 +254,8 @@ impl Client {
             if self.stage == Stage::Over {
                 return Step::Close;
             }
-            if self.take_reply() {
+            self.say_more();
+            if !self.events.is_empty() || !self.has_more_to_say() && self.take_reply() {
                 continue;
             }
             if self.eof {
@@ -265,12 +266,19 @@ impl Client {
         }
     }
 
+    /// Bytes held in either direction.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.input.len() + self.out.len()
+    }
+
+    /// Whether something must be handed out before a reply can be its answer.
+    fn has_more_to_say(&self) -> bool {
+        !self.out.is_empty() || matches!(&self.work, Some(Work::Letter(letter)) if letter.is_at_start())
+    }
+
     /// One step outward; `None` if something has changed and another one can follow.
     fn advance(&mut self) -> Option<Step> {
-        self.say_more();
-        if !self.events.is_empty() {
-            return None;
-        }
         let wanted = self.body_wanted();
         // Content joins the commands before it in one write.
         if wanted > 0 && self.out.len() < limits::BODY_CHUNK_LEN_MAX {

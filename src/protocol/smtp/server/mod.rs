@@ -272,6 +272,12 @@ impl Server {
         self.shutting = true;
     }
 
+    /// Bytes held in either direction.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.input.len() + self.out.len()
+    }
+
     /// Works on until there is something for the driver.
     fn event(&mut self) -> Event {
         loop {
@@ -287,6 +293,12 @@ impl Server {
                     return Event::Send(std::mem::take(&mut self.out));
                 }
                 Some(Event::Read(_)) if self.eof => self.lose(),
+                Some(Event::Read(phase)) => {
+                    if phase != Phase::Body {
+                        self.input.shrink();
+                    }
+                    return Event::Read(phase);
+                }
                 Some(event) => return event,
             }
         }

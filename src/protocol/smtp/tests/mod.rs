@@ -7,7 +7,7 @@ mod traces;
 
 use super::client::{self, Client, Outgoing, Prove};
 use super::server::{self, Envelope, Role, Server};
-use super::{Read, Reply, ReversePath, limits};
+use super::{Phase, Read, Reply, ReversePath, limits};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
@@ -87,6 +87,10 @@ pub(super) struct Driven {
     pub(super) refuse_finish: Option<Reply>,
 }
 
+/// The most that a machine may hold: an unfinished line, one feed behind it, and what is about to be sent.
+pub(super) const HELD_MAX: usize =
+    limits::AUTH_LEN_MAX + limits::READ_LEN_MAX + limits::OUTPUT_LEN_MAX + 1024;
+
 /// What a driver cannot do by itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pause {
@@ -111,8 +115,12 @@ impl Driven {
     /// Does steps until the server wants input or is done.
     pub(super) fn run(&mut self) -> Pause {
         loop {
+            assert!(self.server.held() <= HELD_MAX, "{} bytes are held", self.server.held());
             match self.server.next() {
-                server::Step::Send(bytes) => self.seen.sent.extend(bytes),
+                server::Step::Send(bytes) => {
+                    assert!(bytes.len() <= limits::OUTPUT_LEN_MAX + 1024);
+                    self.seen.sent.extend(bytes);
+                }
                 server::Step::Read(read) => return Pause::Read(read),
                 server::Step::Close => return Pause::Close,
                 server::Step::Login(login) => {

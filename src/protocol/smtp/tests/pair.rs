@@ -4,9 +4,11 @@ use super::super::client::{Busy, Cause, Failure, Outcome, Step};
 use super::*;
 
 /// A client on a wire to a server.
-struct Pair {
+pub(super) struct Pair {
     client: Client,
-    server: Driven,
+    pub(super) server: Driven,
+    /// Words of the server's output that the client does not get to see, such as extensions.
+    pub(super) hidden: &'static [&'static str],
     /// Bytes of the server's output that the client has read.
     read: usize,
     /// Times that the client had to wait for the server.
@@ -15,7 +17,7 @@ struct Pair {
 
 /// What the client's driver cannot do by itself.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Done(Vec<Outcome>),
     Etrn(u16),
     Failed(Failure),
@@ -24,12 +26,12 @@ enum End {
 }
 
 impl Pair {
-    fn new(server: Driven) -> Self {
-        Self { client: client(), server, read: 0, round_trips: 0 }
+    pub(super) fn new(server: Driven) -> Self {
+        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0 }
     }
 
     /// Runs until the client has something to say to its owner. The content is given in pieces of `piece` bytes.
-    fn run(&mut self, mut content: &[u8], piece: usize) -> End {
+    pub(super) fn run(&mut self, mut content: &[u8], piece: usize) -> End {
         loop {
             match self.client.next() {
                 Step::Send(bytes) => {
@@ -40,14 +42,14 @@ impl Pair {
                 }
                 Step::Read(_) => {
                     let closed = self.server.run() == Pause::Close;
-                    let answer = &self.server.seen.sent[self.read..];
+                    let answer = hide(&self.server.seen.sent[self.read..], self.hidden);
                     self.round_trips += 1;
                     self.read = self.server.seen.sent.len();
                     if answer.is_empty() && closed {
                         self.client.eof();
                     }
                     assert!(!answer.is_empty() || closed, "both wait");
-                    self.client.feed(answer).unwrap();
+                    self.client.feed(&answer).unwrap();
                 }
                 Step::WantBody { max } => {
                     let (now, later) = content.split_at(max.min(piece).min(content.len()));
@@ -64,12 +66,22 @@ impl Pair {
     }
 
     fn send(&mut self, recipients: &[&str], content: &[u8]) -> End {
+        self.send_in_pieces(recipients, content, 10)
+    }
+
+    pub(super) fn send_in_pieces(&mut self, recipients: &[&str], content: &[u8], piece: usize) -> End {
         self.client.letter(outgoing(recipients, content.len())).unwrap();
-        self.run(content, 10)
+        self.run(content, piece)
     }
 }
 
-fn codes(end: &End) -> Vec<u16> {
+/// Writes a dash over each of the words.
+fn hide(bytes: &[u8], words: &[&str]) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    words.iter().fold(text, |text, word| text.replace(word, "-")).into_bytes()
+}
+
+pub(super) fn codes(end: &End) -> Vec<u16> {
     let End::Done(outcomes) = end else { panic!("{end:?}") };
     let code = |outcome: &Outcome| match outcome {
         Outcome::Accepted => 250,

@@ -1,1 +1,196 @@
-//! To come.
+//! What must hold for any input: no panic, bounded memory, the same answer however the bytes are split, and content
+//! that arrives byte for byte.
+
+use super::super::client::Step;
+use super::pair::{Pair, codes};
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Pieces of sessions, sound and broken.
+fn pieces() -> Vec<Vec<u8>> {
+    let bob = onion(2).host();
+    let mut pieces: Vec<Vec<u8>> = [
+        "EHLO x\r\n",
+        "HELO x\r\n",
+        "MAIL FROM:<>\r\n",
+        "MAIL FROM:<a@b.c> SIZE=10\r\n",
+        "DATA\r\n",
+        "RSET\r\n",
+        "QUIT\r\n",
+        "NOOP\r\n",
+        ".\r\n",
+        "\r\n.\r\n",
+        "text\r\n",
+        "..\r\n",
+        ".text\r\n",
+        "\r",
+        "\n",
+        ".",
+        "\0",
+        "x",
+        " ",
+        "BDAT 3\r\n",
+        "BDAT 4 LAST\r\n",
+        "BDAT 0 LAST\r\n",
+        "abc",
+        "BDAT 99999999999999999999\r\n",
+        "BDAT -1\r\n",
+        "AUTH PLAIN\r\n",
+        "AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n",
+        "AUTH SCRAM-SHA-256 biwsbj1ib2Iscj1hYmM=\r\n",
+        "AGJvYgBzZWNyZXQ=\r\n",
+        "*\r\n",
+        "AUTH ONION-ED25519 AAAA\r\n",
+        "VRFY x\r\n",
+        "GET / HTTP/1.1\r\n",
+    ]
+    .map(|piece| piece.as_bytes().to_vec())
+    .to_vec();
+    pieces.push(format!("RCPT TO:<bob@{bob}>\r\n").into_bytes());
+    pieces.push(format!("MAIL FROM:<bob@{bob}>\r\nRCPT TO:<bob@{bob}>\r\nDATA\r\n").into_bytes());
+    pieces.push(format!("MAIL FROM:<>\r\nRCPT TO:<bob@{bob}>\r\nBDAT 2\r\na\r").into_bytes());
+    pieces.push(vec![b'x'; 999]);
+    pieces
+}
+
+fn wire() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![20 => select(pieces()), 1 => vec(any::<u8>(), 0..20)];
+    vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+/// A wire that begins as an honest one, so that the rest is looked at deeply.
+fn session() -> impl Strategy<Value = (bool, Vec<u8>)> {
+    (any::<bool>(), any::<bool>(), wire()).prop_map(|(submission, begun, wire)| {
+        let login: &[u8] = if submission { b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n" } else { b"" };
+        let start = if begun { [b"EHLO x\r\n", login].concat() } else { Vec::new() };
+        (submission, [start, wire].concat())
+    })
+}
+
+fn role(submission: bool) -> Role {
+    if submission { submission_role() } else { onion_role() }
+}
+
+/// Replies as a server gives them, and worse.
+fn replies() -> impl Strategy<Value = Vec<u8>> {
+    let lines: Vec<&[u8]> = vec![
+        b"220 x\r\n",
+        b"250 x\r\n",
+        b"250-x\r\n",
+        b"250-PIPELINING\r\n",
+        b"250-CHUNKING\r\n",
+        b"250-SIZE 5\r\n",
+        b"250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
+        b"235 x\r\n",
+        b"354 x\r\n",
+        b"421 x\r\n",
+        b"451 x\r\n",
+        b"550 5.1.1 x\r\n",
+        b"503 x\r\n",
+        b"221 x\r\n",
+        b"999 x\r\n",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"25",
+    ];
+    let line = prop_oneof![30 => select(lines).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..9)];
+    (any::<bool>(), vec(line, 0..30)).prop_map(|(begun, lines)| {
+        let start: &[u8] = if begun { b"220 x\r\n250-x\r\n250 PIPELINING\r\n" } else { b"" };
+        [start.to_vec(), lines.concat()].concat()
+    })
+}
+
+/// What a client does with these replies, given in pieces of `step` bytes: what it says, and what it tells.
+fn client_hears(said: &[u8], step: usize) -> (Vec<u8>, Vec<String>) {
+    let mut client = client();
+    client.letter(outgoing(&["bob", "nobody"], 20)).unwrap();
+    let (mut sent, mut told) = (Vec::new(), Vec::new());
+    let mut letters = 0;
+    let mut pieces = said.chunks(step);
+    // Each turn of the loop says, tells or reads something; none of these is endless.
+    for _ in 0..10_000 {
+        assert!(client.held() <= HELD_MAX);
+        match client.next() {
+            Step::Send(bytes) => sent.extend(bytes),
+            Step::Read(_) => match pieces.next() {
+                Some(piece) => client.feed(piece).unwrap(),
+                None => client.eof(),
+            },
+            Step::WantBody { max } => client.body(&vec![b'.'; max.min(7)]).unwrap(),
+            Step::Idle => match pieces.next() {
+                // A driver listens while it has nothing to send.
+                Some(piece) => client.feed(piece).unwrap(),
+                None if letters == 3 => client.quit(),
+                None => {
+                    letters += 1;
+                    client.letter(outgoing(&["bob", "nobody"], 20)).unwrap();
+                }
+            },
+            Step::Close => return (sent, told),
+            step => told.push(format!("{step:?}")),
+        }
+    }
+    panic!("the client does not come to an end");
+}
+
+/// Content whose line ends are all CRLF, rich in dots.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let piece = select(vec![&b"\r\n"[..], b".", b"..", b"x", b"\xff\x01", b".\r\n", b"From me\r\n"]);
+    vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_session_ends_the_same_however_it_is_split((submission, wire) in session(), step in 1usize..50) {
+        let whole = Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX);
+        let split = Driven::new(role(submission)).hear(&wire, step);
+        prop_assert_eq!(String::from_utf8_lossy(&whole.sent), String::from_utf8_lossy(&split.sent));
+        prop_assert_eq!(&whole.letters, &split.letters);
+        prop_assert_eq!((whole.begun, whole.discarded), (split.begun, split.discarded));
+        prop_assert_eq!(whole.begun, whole.discarded + whole.letters.len());
+    }
+
+    #[test]
+    fn any_bytes_are_answered(wire in vec(any::<u8>(), 0..2000), submission: bool) {
+        let seen = Driven::new(role(submission)).hear(&wire, 100);
+        prop_assert_eq!(seen.codes()[0], 220);
+        prop_assert!(seen.letters.is_empty());
+    }
+
+    #[test]
+    fn no_letter_has_a_broken_line_end_or_a_nul((submission, wire) in session()) {
+        for (_, content) in Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX).letters {
+            let text: Vec<u8> = String::from_utf8_lossy(&content).replace("\r\n", "").into_bytes();
+            prop_assert!(!text.iter().any(|byte| b"\r\n\0".contains(byte)));
+        }
+    }
+
+    #[test]
+    fn any_server_is_survived_the_same_however_it_is_split(said in replies(), step in 1usize..50) {
+        let (whole, split) = (client_hears(&said, limits::READ_LEN_MAX), client_hears(&said, step));
+        prop_assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&split.0));
+        prop_assert_eq!(whole.1, split.1);
+    }
+
+    #[test]
+    fn content_arrives_byte_for_byte(content in content(), piece in 1usize..30, way in 0usize..3) {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        // By BDAT; by DATA in one flight; by DATA command by command.
+        pair.hidden = [&[][..], &["ONIONSKIN"], &["ONIONSKIN", "PIPELINING"]][way];
+        for _ in 0..2 {
+            prop_assert_eq!(codes(&pair.send_in_pieces(&["bob", "nobody"], &content, piece)), [250, 550]);
+        }
+        let mut want = content;
+        if way > 0 && !want.is_empty() && !want.ends_with(b"\r\n") {
+            want.extend_from_slice(b"\r\n");
+        }
+        for (envelope, arrived) in &pair.server.seen.letters {
+            prop_assert_eq!(&want, arrived);
+            prop_assert_eq!(envelope.letter.is_some(), way == 0);
+        }
+        prop_assert_eq!(pair.server.seen.letters.len(), 2);
+    }
+}
