@@ -27,6 +27,8 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(60);
 const KEEP: Duration = Duration::from_secs(30);
 /// Longest wait for one reply or one write once the peer has asked for a fresh connection.
 const HURRIED_WAIT: Duration = Duration::from_secs(10);
+/// How long a peer that takes no more bytes is listened to.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 
 /// What a session is for.
 pub(super) struct Work {
@@ -314,7 +316,7 @@ impl Line {
                 }
                 done = timeout_at(until, &mut write) => {
                     if !matches!(done, Ok(Ok(()))) {
-                        client.eof();
+                        hear_last_words(client, reader, buffer).await;
                     }
                     return;
                 }
@@ -372,6 +374,17 @@ impl Line {
         }
         let _ = timeout(Phase::Quit.timeout(), self.writer.shutdown()).await;
     }
+}
+
+/// After a failed write: what the peer said before it closed (a refusal, most likely) tells more than the failure.
+async fn hear_last_words(client: &mut Client, reader: &mut ReadHalf<Stream>, buffer: &mut [u8]) {
+    let until = Instant::now() + LAST_WORDS_WAIT;
+    while let Ok(got) = timeout_at(until, reader.read(buffer)).await {
+        if !feed(client, got, buffer) {
+            return;
+        }
+    }
+    client.eof();
 }
 
 /// Gives what was read to the machine; whether the stream is still open.
