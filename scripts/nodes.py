@@ -121,7 +121,7 @@ class Node:
         """Every value of one header field in a mailbox, read over IMAP."""
         session = self.mailbox(mailbox)
         found = []
-        kind, data = session.fetch("1:*", f"(UID BODY.PEEK[HEADER.FIELDS ({field})])")
+        kind, data = session.uid("FETCH", "1:*", f"(BODY.PEEK[HEADER.FIELDS ({field})])")
         if kind == "OK":
             for item in data:
                 if isinstance(item, tuple):
