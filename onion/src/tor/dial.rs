@@ -1,0 +1,213 @@
+//! One dial: isolation, retries, and whose fault a failure is.
+//!
+//! Promises: it ends by its deadline; streams to different peers share no circuit; it answers `NetworkDown` only when
+//! no fresh circuit can be built either. Leaves repair to the keeper, whom it rings when in doubt.
+
+use super::{Client, Shared};
+use crate::{DialError, OnionAddress, Stream};
+use arti_client::config::BoolOrAuto;
+use arti_client::isolation::{IsolationHelper, StreamIsolation};
+use arti_client::{DataStream, ErrorKind, HasKind as _, IsolationToken, StreamPrefs};
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How long a fresh circuit may take before the network counts as down; on the public network it takes 1–3 s.
+pub(super) const CIRCUIT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// For so long one check of the network serves all dials: a queue may fail many at once.
+const CHECK_REMEMBERED: Duration = Duration::from_secs(5);
+/// Of a dial's time, one part in this many is kept for finding out why it failed.
+const CHECK_SHARE: u32 = 4;
+/// Between attempts when arti says that it is not ready yet, which lasts milliseconds.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Streams share circuits only if they go to the same peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PeerIsolation([u8; 32]);
+
+impl fmt::Debug for PeerIsolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerIsolation([redacted])")
+    }
+}
+
+impl IsolationHelper for PeerIsolation {
+    fn compatible_same_type(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    fn join_same_type(&self, other: &Self) -> Option<Self> {
+        (self == other).then_some(*self)
+    }
+
+    // The peer is fixed, so an old circuit links nothing that a new one would not.
+    fn enables_long_lived_circuits(&self) -> bool {
+        true
+    }
+}
+
+/// What a failed attempt says by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Not ready yet, or a lost race: try again while there is time.
+    Again,
+    /// The network answered that the peer is not there.
+    Absent,
+    /// The peer answered, and not with a stream.
+    Refused,
+    /// The peer or our own way into the network: only a fresh circuit tells which.
+    PeerOrNetwork,
+    /// Our own way into the network.
+    Network,
+    /// Something on our side.
+    Ours,
+}
+
+fn verdict(kind: ErrorKind) -> Verdict {
+    use ErrorKind as K;
+    match kind {
+        K::BootstrapRequired | K::TransientFailure | K::ReactorShuttingDown => Verdict::Again,
+        K::OnionServiceNotFound | K::OnionServiceNotRunning => Verdict::Absent,
+        K::OnionServiceMissingClientAuth | K::OnionServiceWrongClientAuth => Verdict::Refused,
+        K::RemoteConnectionRefused | K::RemoteStreamClosed | K::RemoteStreamReset | K::RemoteStreamError => {
+            Verdict::Refused
+        }
+        K::RemoteHostNotFound | K::ExitPolicyRejected | K::RelayTooBusy => Verdict::Refused,
+        K::DirectoryExpired | K::ClockSkew | K::TorDirectoryUnusable => Verdict::Network,
+        K::BadApiUsage
+        | K::Internal
+        | K::InvalidStreamTarget
+        | K::ForbiddenStreamTarget
+        | K::OnionServiceAddressInvalid
+        | K::InvalidConfig
+        | K::FeatureDisabled
+        | K::NotImplemented
+        | K::LocalResourceExhausted
+        | K::PersistentStateAccessFailed
+        | K::KeystoreAccessFailed
+        | K::ArtiShuttingDown => Verdict::Ours,
+        // Everything about circuits, relays and time-outs, on the peer's side or ours.
+        _ => Verdict::PeerOrNetwork,
+    }
+}
+
+/// Opens a stream to `port` of `to` within `deadline`.
+pub(super) async fn dial(
+    shared: &Shared,
+    to: OnionAddress,
+    port: u16,
+    deadline: Duration,
+) -> Result<Stream, DialError> {
+    let end = Instant::now() + deadline;
+    let mut ready = shared.ready.subscribe();
+    let client = match timeout_at(end, ready.wait_for(Option::is_some)).await {
+        Ok(Ok(client)) => client.clone().expect("waited for it"),
+        Ok(Err(_)) => return Err(DialError::Ours("the transport has ended".into())),
+        Err(_) => return Err(DialError::NetworkDown),
+    };
+    let host = to.host();
+    let prefs = prefs(PeerIsolation(*to.public_key()));
+    match attempt(&client, (&host, port), &prefs, end - deadline / CHECK_SHARE).await {
+        Ok(stream) => Ok(Stream::new(stream)),
+        Err(Verdict::Absent) => Err(DialError::Absent),
+        Err(Verdict::Refused) => Err(DialError::Refused),
+        Err(Verdict::Ours) => Err(DialError::Ours("the Tor client could not serve the request".into())),
+        Err(Verdict::Network) => {
+            shared.doubt.notify_one();
+            Err(DialError::NetworkDown)
+        }
+        Err(Verdict::Again | Verdict::PeerOrNetwork) => {
+            // A check that does not end in time is itself a sign of a network that does not move.
+            let alive = timeout_at(end, shared.check.alive(&client)).await.unwrap_or(false);
+            if !alive {
+                shared.doubt.notify_one();
+            }
+            Err(if alive { DialError::Absent } else { DialError::NetworkDown })
+        }
+    }
+}
+
+fn prefs<I: arti_client::isolation::Isolation>(isolation: I) -> StreamPrefs {
+    let mut prefs = StreamPrefs::new();
+    prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);
+    prefs
+}
+
+/// Dials, again and again while arti is only not ready, until `end`; a time-out counts as `PeerOrNetwork`.
+async fn attempt(
+    client: &Client,
+    to: (&str, u16),
+    prefs: &StreamPrefs,
+    end: Instant,
+) -> Result<DataStream, Verdict> {
+    loop {
+        let error = match timeout_at(end, client.connect_with_prefs(to, prefs)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Verdict::PeerOrNetwork),
+        };
+        let verdict = verdict(error.kind());
+        tracing::debug!(kind = ?error.kind(), ?verdict, "a dial failed");
+        if verdict != Verdict::Again || Instant::now() + RETRY_PAUSE >= end {
+            return Err(verdict);
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Whether the service at `own`, which this client hosts, answers over the network.
+///
+/// Asks for a port that is never served: the refusal proves the way there and back, and troubles no listener. A
+/// `fresh` probe fetches the descriptor's introduction anew; otherwise a circuit still open may serve.
+pub(super) async fn own_service_answers(
+    client: &Client,
+    own: &OnionAddress,
+    fresh: bool,
+    wait: Duration,
+) -> bool {
+    let host = own.host();
+    let prefs = if fresh { prefs(IsolationToken::new()) } else { prefs(PeerIsolation(*own.public_key())) };
+    let to = (host.as_str(), super::service::UNSERVED_PORT);
+    match attempt(client, to, &prefs, Instant::now() + wait).await {
+        Ok(_) | Err(Verdict::Refused) => true,
+        Err(_) => false,
+    }
+}
+
+/// Whether the network moves; one check at a time, remembered for a short while.
+#[derive(Default)]
+pub(super) struct NetworkCheck {
+    last: Mutex<Option<(Instant, bool)>>,
+}
+
+impl NetworkCheck {
+    /// Builds a fresh circuit, unless somebody did just now.
+    pub(super) async fn alive(&self, client: &Client) -> bool {
+        let mut last = self.last.lock().await;
+        if let Some((when, alive)) = *last
+            && when.elapsed() < CHECK_REMEMBERED
+        {
+            return alive;
+        }
+        let alive = fresh_circuit(client).await;
+        *last = Some((Instant::now(), alive));
+        alive
+    }
+
+    /// Makes the next check a real one: the client is another now.
+    pub(super) async fn forget(&self) {
+        *self.last.lock().await = None;
+    }
+}
+
+async fn fresh_circuit(client: &Client) -> bool {
+    let (Ok(circmgr), Ok(dirmgr)) = (client.circmgr(), client.dirmgr()) else { return false };
+    let Ok(netdir) = dirmgr.netdir(tor_netdir::Timeliness::Timely) else { return false };
+    let isolation = StreamIsolation::builder()
+        .owner_token(IsolationToken::new())
+        .build()
+        .expect("the builder of an isolation has no missing field");
+    let built = circmgr.get_or_launch_exit((&*netdir).into(), &[], isolation);
+    matches!(timeout(CIRCUIT_WAIT_MAX, built).await, Ok(Ok(_)))
+}

@@ -1,0 +1,168 @@
+//! Decides from what was found when to look again and what to repair. Pure: no clock, no network.
+//!
+//! arti repairs most by itself, but backs off for minutes from guards that failed during an outage, does not notice
+//! connections that died in silence, and its publishing has been seen to wedge. So the service is tested by dialling
+//! it, and what stays broken is started anew: first the service, then the whole client.
+
+use std::time::Duration;
+
+/// Between looks while all is well. Two cells on an open circuit; bounds how long a silent death goes unnoticed.
+pub(super) const LOOK_WELL: Duration = Duration::from_secs(30);
+/// Between looks while something is wrong.
+const LOOK_UNWELL: Duration = Duration::from_secs(5);
+/// Of the looks while all is well, every so many-th takes a fresh path: descriptor, introduction, rendezvous.
+const FRESH_EVERY: u32 = 20;
+/// A single failure can be one bad relay; this many in a row are an outage.
+const NETWORK_DOWN_MAX: u32 = 2;
+/// So many failed calls in a row, by different relays, and a published service counts as broken.
+const UNREACHABLE_MAX: u32 = 3;
+/// How long a service may take to publish itself; on the public network it takes tens of seconds.
+const PUBLISH_MAX: Duration = Duration::from_secs(90);
+/// Every so many-th repair of a service replaces the whole client.
+const CLIENT_EVERY: u32 = 2;
+/// A wall clock that gains this much on the monotonic clock between two ticks has slept (or was set).
+const SLEPT_MIN: Duration = Duration::from_secs(15);
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The own service answered over the network; or nothing is hosted and circuits can be built.
+    Well,
+    /// Circuits can be built, the service is not published yet.
+    Unpublished,
+    /// Circuits can be built, the service is published and does not answer.
+    Unreachable,
+    /// No circuit can be built.
+    NetworkDown,
+}
+
+/// What is to be started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repair {
+    Nothing,
+    Service,
+    Client,
+}
+
+/// What to do after a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) repair: Repair,
+    pub(super) next_look: Duration,
+}
+
+/// What the looks so far add up to.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    well: u32,
+    unreachable: u32,
+    network_down: u32,
+    repairs: u32,
+}
+
+impl Health {
+    /// Takes in a finding, `since_launch` after the service (or the client, if nothing is hosted) was started.
+    pub(super) fn found(&mut self, finding: Finding, since_launch: Duration) -> Plan {
+        let repair = match finding {
+            Finding::Well => {
+                *self = Self { well: self.well.wrapping_add(1), ..Self::default() };
+                return Plan { repair: Repair::Nothing, next_look: LOOK_WELL };
+            }
+            Finding::NetworkDown => {
+                self.network_down += 1;
+                if self.network_down.is_multiple_of(NETWORK_DOWN_MAX) {
+                    Repair::Client
+                } else {
+                    Repair::Nothing
+                }
+            }
+            Finding::Unpublished | Finding::Unreachable => {
+                self.network_down = 0;
+                self.unreachable += u32::from(finding == Finding::Unreachable);
+                let broken = match finding {
+                    Finding::Unreachable => self.unreachable >= UNREACHABLE_MAX,
+                    _ => since_launch > PUBLISH_MAX,
+                };
+                if broken { self.repair_service() } else { Repair::Nothing }
+            }
+        };
+        self.well = 0;
+        Plan { repair, next_look: LOOK_UNWELL }
+    }
+
+    fn repair_service(&mut self) -> Repair {
+        self.unreachable = 0;
+        self.repairs += 1;
+        if self.repairs.is_multiple_of(CLIENT_EVERY) { Repair::Client } else { Repair::Service }
+    }
+
+    /// Whether the next look should take a fresh path, not an open circuit.
+    pub(super) fn wants_fresh_path(&self) -> bool {
+        self.well.is_multiple_of(FRESH_EVERY)
+    }
+}
+
+/// Whether the machine slept between two ticks, by how far both clocks moved.
+pub(super) fn slept(wall: Duration, monotonic: Duration) -> bool {
+    wall.saturating_sub(monotonic) >= SLEPT_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn repairs(health: &mut Health, findings: &[Finding]) -> Vec<Repair> {
+        findings.iter().map(|finding| health.found(*finding, NOW).repair).collect()
+    }
+
+    #[test]
+    fn one_failure_repairs_nothing_and_an_outage_replaces_the_client_again_and_again() {
+        use Finding::{NetworkDown as Down, Well};
+        use Repair::{Client, Nothing};
+        let found = repairs(&mut Health::default(), &[Down, Well, Down, Down, Down, Down, Well, Down]);
+        assert_eq!(found, [Nothing, Nothing, Nothing, Client, Nothing, Client, Nothing, Nothing]);
+    }
+
+    #[test]
+    fn a_service_that_does_not_answer_is_started_anew_then_the_client() {
+        use Finding::Unreachable as Bad;
+        use Repair::{Client, Nothing, Service};
+        let found = repairs(&mut Health::default(), &[Bad; 6]);
+        assert_eq!(found, [Nothing, Nothing, Service, Nothing, Nothing, Client]);
+    }
+
+    #[test]
+    fn publishing_gets_its_time() {
+        let mut health = Health::default();
+        assert_eq!(health.found(Finding::Unpublished, PUBLISH_MAX).repair, Repair::Nothing);
+        let late = PUBLISH_MAX + Duration::from_secs(1);
+        assert_eq!(health.found(Finding::Unpublished, late).repair, Repair::Service);
+        assert_eq!(health.found(Finding::Unpublished, late).repair, Repair::Client);
+    }
+
+    #[test]
+    fn the_first_look_and_every_twentieth_take_a_fresh_path() {
+        let mut health = Health::default();
+        let fresh: Vec<bool> = (0..41)
+            .map(|_| {
+                let fresh = health.wants_fresh_path();
+                health.found(Finding::Well, NOW);
+                fresh
+            })
+            .collect();
+        assert_eq!(fresh.iter().filter(|fresh| **fresh).count(), 3);
+        assert!(fresh[0] && fresh[20] && fresh[40]);
+        health.found(Finding::Unreachable, NOW);
+        assert!(health.wants_fresh_path(), "after a failure no open circuit is trusted");
+    }
+
+    #[test]
+    fn only_a_wall_clock_that_ran_ahead_has_slept() {
+        let second = Duration::from_secs(1);
+        assert!(slept(20 * second, 5 * second));
+        assert!(!slept(6 * second, 5 * second));
+        assert!(!slept(5 * second, 60 * second));
+    }
+}

@@ -1,0 +1,163 @@
+//! Tor by arti: one client, one state folder and at most one onion service per identity.
+//!
+//! Promises: keys stay in memory (arti's folders hold neither key nor address), no circuit is shared between peers,
+//! every dial ends by its deadline with one of the four errors, and after an outage the service comes back by itself.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `settings` | the configuration that arti gets, and the file of a private network |
+//! | `dial` | one dial: isolation, retries, whose fault a failure is |
+//! | `service` | what of the arriving is taken |
+//! | `keeper`, `health` | the one task behind it all: bootstrap, hosting, self-test, repair |
+
+mod dial;
+mod health;
+mod keeper;
+mod service;
+mod settings;
+
+use crate::{
+    Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stage,
+    Stream, Transport,
+};
+use arti_client::{TorClient, TorClientConfig};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tor_rtcompat::tokio::TokioRustlsRuntime;
+
+type Client = Arc<TorClient<TokioRustlsRuntime>>;
+
+/// Streams that wait to be accepted; more are turned away, as a full queue is better refused than grown.
+const WAITING_STREAMS_MAX: usize = 32;
+
+/// What a transport over Tor needs to know.
+#[derive(Debug, Clone)]
+pub struct TorConfig {
+    /// The folder of this identity's guards; no other transport may use it. Made with mode 0700.
+    pub state_dir: PathBuf,
+    /// The folder of the public directory of relays; all identities of a process may share it.
+    pub cache_dir: PathBuf,
+    /// The file of a private network (`network.json` of `scripts/testnet`); none means the public Tor network.
+    pub network: Option<PathBuf>,
+    /// Memory in bytes above which arti closes the circuits that queue most. At least [`TorConfig::MEMORY_MIN`].
+    pub memory_max: usize,
+}
+
+impl TorConfig {
+    /// Below this arti would shed circuits in ordinary use, in bytes.
+    pub const MEMORY_MIN: usize = 8 << 20;
+    /// A bound that leaves a node below its 60 MB, in bytes.
+    pub const MEMORY_DEFAULT: usize = 24 << 20;
+}
+
+/// Why a transport could not be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file of the private network cannot be read, or says something else than it should.
+    #[error("the private network's file cannot be used: {0}")]
+    Network(String),
+    /// The folders or the limits are not usable.
+    #[error("Tor cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// The transport of one identity over Tor. Dropping it ends its circuits and its service.
+pub struct TorTransport {
+    shared: Arc<Shared>,
+    asked: mpsc::Sender<service::Hosting>,
+    keeper: tokio::task::AbortHandle,
+}
+
+/// What dials and the keeper both see.
+struct Shared {
+    runtime: TokioRustlsRuntime,
+    config: TorClientConfig,
+    state_dir: PathBuf,
+    /// The client, once it can dial; none while there is no way into the network yet.
+    ready: watch::Sender<Option<Client>>,
+    bootstrap: watch::Sender<Bootstrap>,
+    /// Dials ring it when they fail for a reason that may be ours.
+    doubt: Notify,
+    check: dial::NetworkCheck,
+}
+
+impl TorTransport {
+    /// Starts to bootstrap in the background and returns at once. Must be called inside a tokio runtime.
+    ///
+    /// Installs ring as the process's TLS provider, unless the process has chosen one before.
+    pub fn start(config: TorConfig) -> Result<Arc<Self>, StartError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Lost only against another thread doing the same.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let runtime = TokioRustlsRuntime::current().map_err(|e| StartError::Setup(e.to_string()))?;
+        let shared = Arc::new(Shared {
+            runtime,
+            config: settings::arti_config(&config)?,
+            state_dir: config.state_dir,
+            ready: watch::Sender::new(None),
+            bootstrap: watch::Sender::new(Bootstrap { stage: Stage::Starting, blocked: None }),
+            doubt: Notify::new(),
+            check: dial::NetworkCheck::default(),
+        });
+        let (asked, hosting) = mpsc::channel(1);
+        let keeper = tokio::spawn(keeper::keep(shared.clone(), hosting)).abort_handle();
+        Ok(Arc::new(Self { shared, asked, keeper }))
+    }
+}
+
+impl Drop for TorTransport {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        self.shared.ready.send_replace(None);
+    }
+}
+
+impl Transport for TorTransport {
+    fn dial(
+        &self,
+        to: OnionAddress,
+        port: u16,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Stream, DialError>> {
+        Box::pin(dial::dial(&self.shared, to, port, deadline))
+    }
+
+    fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            let gone = |_| ListenError::Ours("the transport has ended".into());
+            let hosting = service::Hosting { key, port, inbox, answer: Some(answer) };
+            self.asked.send(hosting).await.map_err(|e| gone(e.to_string()))?;
+            answered.await.map_err(|e| gone(e.to_string()))??;
+            Ok(Listener::new(incoming, Box::new(())))
+        })
+    }
+
+    fn network_time(&self) -> Option<NetworkTime> {
+        let client = self.shared.ready.borrow().clone()?;
+        // Strict: a consensus past its validity tells no time, although circuits may still be built with it.
+        let netdir = client.dirmgr().ok()?.netdir(tor_netdir::Timeliness::Strict).ok()?;
+        let lifetime = netdir.lifetime();
+        Some(NetworkTime { valid_after: lifetime.valid_after(), valid_until: lifetime.valid_until() })
+    }
+
+    fn bootstrap(&self) -> watch::Receiver<Bootstrap> {
+        self.shared.bootstrap.subscribe()
+    }
+}
+
+impl Shared {
+    /// Tells the watchers, but only what changed.
+    fn tell(&self, stage: Stage, blocked: Option<&str>) {
+        let next = Bootstrap { stage, blocked: blocked.map(str::to_owned) };
+        self.bootstrap.send_if_modified(|current| {
+            let changed = *current != next;
+            *current = next;
+            changed
+        });
+    }
+}
