@@ -1,12 +1,12 @@
 //! One dial: isolation, retries, and whose fault a failure is.
 //!
 //! Promises: it ends by its deadline; streams to different peers share no circuit; it answers `NetworkDown` only when
-//! no fresh circuit can be built either. Leaves repair to the keeper, whom it rings when in doubt.
+//! no circuit can be extended either. Leaves repair to the keeper, whom it rings when in doubt.
 
 use super::{Client, Shared};
 use crate::{DialError, OnionAddress, Stream};
 use arti_client::config::BoolOrAuto;
-use arti_client::isolation::{IsolationHelper, StreamIsolation};
+use arti_client::isolation::IsolationHelper;
 use arti_client::{DataStream, ErrorKind, HasKind as _, IsolationToken, StreamPrefs};
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub(super) const CIRCUIT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// For so long one check of the network serves all dials: a queue may fail many at once.
 const CHECK_REMEMBERED: Duration = Duration::from_secs(5);
+/// One relay drawn at random may be down; so many at once hardly are.
+const CHECK_TARGETS: usize = 2;
 /// Of a dial's time, one part in this many is kept for finding out why it failed.
 const CHECK_SHARE: u32 = 4;
 /// Between attempts when arti says that it is not ready yet, which lasts milliseconds.
@@ -182,7 +184,7 @@ pub(super) struct NetworkCheck {
 }
 
 impl NetworkCheck {
-    /// Builds a fresh circuit, unless somebody did just now.
+    /// Extends a circuit anew, unless somebody did just now.
     pub(super) async fn alive(&self, client: &Client) -> bool {
         let mut last = self.last.lock().await;
         if let Some((when, alive)) = *last
@@ -201,13 +203,17 @@ impl NetworkCheck {
     }
 }
 
+/// Whether a circuit can be extended to one of a few relays drawn at random, by the way that every dial takes.
+///
+/// Only an extension proves anything: a mere request for a circuit may be served by one that was built long ago.
 async fn fresh_circuit(client: &Client) -> bool {
-    let (Ok(circmgr), Ok(dirmgr)) = (client.circmgr(), client.dirmgr()) else { return false };
+    let (Ok(pool), Ok(dirmgr)) = (client.hs_circ_pool(), client.dirmgr()) else { return false };
     let Ok(netdir) = dirmgr.netdir(tor_netdir::Timeliness::Timely) else { return false };
-    let isolation = StreamIsolation::builder()
-        .owner_token(IsolationToken::new())
-        .build()
-        .expect("the builder of an isolation has no missing field");
-    let built = circmgr.get_or_launch_exit((&*netdir).into(), &[], isolation);
-    matches!(timeout(CIRCUIT_WAIT_MAX, built).await, Ok(Ok(_)))
+    let relays: Vec<_> = netdir.relays().collect();
+    if relays.is_empty() {
+        return false;
+    }
+    let targets = (0..CHECK_TARGETS).map(|_| &relays[super::random_u64() as usize % relays.len()]);
+    let extended = targets.map(|target| Box::pin(pool.get_or_launch_client_dir(&netdir, target.clone())));
+    matches!(timeout(CIRCUIT_WAIT_MAX, futures::future::select_ok(extended)).await, Ok(Ok(_)))
 }

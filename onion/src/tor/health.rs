@@ -16,8 +16,11 @@ const FRESH_EVERY: u32 = 20;
 const NETWORK_DOWN_MAX: u32 = 2;
 /// So many failed calls in a row, by different relays, and a published service counts as broken.
 const UNREACHABLE_MAX: u32 = 3;
-/// How long a service may take to publish itself; on the public network it takes tens of seconds.
-const PUBLISH_MAX: Duration = Duration::from_secs(90);
+/// How long a service may take to publish itself before it is started anew; doubled after each such repair, because
+/// on the public network publishing takes tens of seconds and must be able to end.
+const PUBLISH_WAIT: Duration = Duration::from_secs(25);
+/// The wait for publishing is doubled at most so many times.
+const PUBLISH_DOUBLINGS_MAX: u32 = 3;
 /// Every so many-th repair of a service replaces the whole client.
 const CLIENT_EVERY: u32 = 2;
 /// A wall clock that gains this much on the monotonic clock between two ticks has slept (or was set).
@@ -58,16 +61,22 @@ pub(super) struct Health {
     unreachable: u32,
     network_down: u32,
     repairs: u32,
+    /// Since when the service has been seen unpublished without a break.
+    unpublished_since: Option<Duration>,
 }
 
 impl Health {
-    /// Takes in a finding, `since_launch` after the service (or the client, if nothing is hosted) was started.
-    pub(super) fn found(&mut self, finding: Finding, since_launch: Duration) -> Plan {
+    /// Takes in a finding made at `now`, a time on any monotonic clock.
+    pub(super) fn found(&mut self, finding: Finding, now: Duration) -> Plan {
+        if finding == Finding::Well {
+            *self = Self { well: self.well.wrapping_add(1), ..Self::default() };
+            return Plan { repair: Repair::Nothing, next_look: LOOK_WELL };
+        }
+        self.well = 0;
+        if finding != Finding::Unpublished {
+            self.unpublished_since = None;
+        }
         let repair = match finding {
-            Finding::Well => {
-                *self = Self { well: self.well.wrapping_add(1), ..Self::default() };
-                return Plan { repair: Repair::Nothing, next_look: LOOK_WELL };
-            }
             Finding::NetworkDown => {
                 self.network_down += 1;
                 if self.network_down.is_multiple_of(NETWORK_DOWN_MAX) {
@@ -76,22 +85,22 @@ impl Health {
                     Repair::Nothing
                 }
             }
-            Finding::Unpublished | Finding::Unreachable => {
-                self.network_down = 0;
-                self.unreachable += u32::from(finding == Finding::Unreachable);
-                let broken = match finding {
-                    Finding::Unreachable => self.unreachable >= UNREACHABLE_MAX,
-                    _ => since_launch > PUBLISH_MAX,
-                };
-                if broken { self.repair_service() } else { Repair::Nothing }
+            Finding::Unreachable => {
+                self.unreachable += 1;
+                if self.unreachable >= UNREACHABLE_MAX { self.repair_service() } else { Repair::Nothing }
+            }
+            _ => {
+                let since = *self.unpublished_since.get_or_insert(now);
+                let wait = PUBLISH_WAIT * 2_u32.pow(self.repairs.min(PUBLISH_DOUBLINGS_MAX));
+                if now.saturating_sub(since) > wait { self.repair_service() } else { Repair::Nothing }
             }
         };
-        self.well = 0;
         Plan { repair, next_look: LOOK_UNWELL }
     }
 
     fn repair_service(&mut self) -> Repair {
         self.unreachable = 0;
+        self.unpublished_since = None;
         self.repairs += 1;
         if self.repairs.is_multiple_of(CLIENT_EVERY) { Repair::Client } else { Repair::Service }
     }
@@ -134,12 +143,28 @@ mod tests {
     }
 
     #[test]
-    fn publishing_gets_its_time() {
+    fn publishing_gets_its_time_and_more_after_each_repair() {
         let mut health = Health::default();
-        assert_eq!(health.found(Finding::Unpublished, PUBLISH_MAX).repair, Repair::Nothing);
-        let late = PUBLISH_MAX + Duration::from_secs(1);
-        assert_eq!(health.found(Finding::Unpublished, late).repair, Repair::Service);
-        assert_eq!(health.found(Finding::Unpublished, late).repair, Repair::Client);
+        let mut repairs = Vec::new();
+        for second in 0..400 {
+            let repair = health.found(Finding::Unpublished, Duration::from_secs(second)).repair;
+            if repair != Repair::Nothing {
+                repairs.push((second, repair));
+            }
+        }
+        assert_eq!(
+            repairs,
+            [(26, Repair::Service), (78, Repair::Client), (180, Repair::Service), (382, Repair::Client)]
+        );
+    }
+
+    #[test]
+    fn a_service_that_was_well_for_long_gets_the_same_time() {
+        let mut health = Health::default();
+        let hours = Duration::from_secs(7200);
+        health.found(Finding::Unpublished, NOW);
+        health.found(Finding::Well, hours);
+        assert_eq!(health.found(Finding::Unpublished, hours * 2).repair, Repair::Nothing);
     }
 
     #[test]

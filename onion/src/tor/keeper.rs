@@ -10,7 +10,6 @@ use crate::{ListenError, Stage};
 use arti_client::status::{BlockageKind, BootstrapStatus};
 use arti_client::{HasKind as _, TorClient};
 use futures::StreamExt as _;
-use rand::TryRng as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,7 +38,15 @@ const NOT_ANSWERING: &str = "the own address is published but does not answer ye
 /// Keeps one transport going, for ever.
 pub(super) async fn keep(shared: Arc<Shared>, asked: mpsc::Receiver<Hosting>) {
     let (callers, health) = (JoinSet::new(), Health::default());
-    let mut keeper = Keeper { shared, asked, hosting: None, callers, health, network_down: false };
+    let mut keeper = Keeper {
+        shared,
+        asked,
+        hosting: None,
+        callers,
+        health,
+        started: Instant::now(),
+        network_down: false,
+    };
     loop {
         let client = keeper.bootstrapped_client().await;
         keeper.shared.check.forget().await;
@@ -56,6 +63,7 @@ struct Keeper {
     /// The tasks that answer callers; those of a service that was replaced go on until their circuits close.
     callers: JoinSet<()>,
     health: Health,
+    started: Instant,
     /// Whether the last look found no way into the network: then arti's own belief is told to nobody.
     network_down: bool,
 }
@@ -182,7 +190,6 @@ impl Keeper {
     fn launch(&mut self, served: &mut Served) {
         let Some(hosting) = &self.hosting else { return };
         let nickname = random_nickname();
-        served.launched = Instant::now();
         match service::launch(&served.client, hosting, &nickname, &mut self.callers) {
             Ok(service) => {
                 purge_services(&self.shared.state_dir, Some(&nickname));
@@ -201,7 +208,7 @@ impl Keeper {
     async fn look(&mut self, served: &mut Served) -> Repair {
         let finding = self.find(served).await;
         self.network_down = finding == Finding::NetworkDown;
-        let plan = self.health.found(finding, served.launched.elapsed());
+        let plan = self.health.found(finding, self.started.elapsed());
         let hosting = self.hosting.is_some();
         served.next_look = Instant::now()
             + if hosting || finding != Finding::Well { plan.next_look } else { NOTHING_HOSTED };
@@ -249,7 +256,6 @@ impl Keeper {
 struct Served {
     client: Client,
     service: Option<Running>,
-    launched: Instant,
     next_look: Instant,
 }
 
@@ -262,7 +268,7 @@ struct Running {
 impl Served {
     fn new(client: Client) -> Self {
         let now = Instant::now();
-        Self { client, service: None, launched: now, next_look: now + NOTHING_HOSTED }
+        Self { client, service: None, next_look: now + NOTHING_HOSTED }
     }
 
     fn hosts(&mut self, service: Service) {
@@ -320,9 +326,7 @@ fn bootstrap_stage(status: &BootstrapStatus) -> (Stage, Option<&'static str>) {
 
 /// A name for a service in arti's folder that says nothing about it and was not used before.
 fn random_nickname() -> String {
-    let number =
-        rand::rngs::SysRng.try_next_u64().expect("the system's random generator works once it has started");
-    format!("s{number:016x}")
+    format!("s{:016x}", super::random_u64())
 }
 
 /// Removes what earlier services left in arti's state folder, except that of `keep`.

@@ -30,7 +30,7 @@ use tor_rtcompat::tokio::TokioRustlsRuntime;
 type Client = Arc<TorClient<TokioRustlsRuntime>>;
 
 /// Streams that wait to be accepted; more are turned away, as a full queue is better refused than grown.
-const WAITING_STREAMS_MAX: usize = 32;
+const WAITING_STREAMS_MAX: usize = 16;
 
 /// What a transport over Tor needs to know.
 #[derive(Debug, Clone)]
@@ -160,4 +160,10 @@ impl Shared {
             changed
         });
     }
+}
+
+/// Randomness for names and draws that need no secrecy.
+fn random_u64() -> u64 {
+    use rand::TryRng as _;
+    rand::rngs::SysRng.try_next_u64().expect("the system's random generator works once it has started")
 }

@@ -31,8 +31,8 @@ const CIRCUITS_MAX: usize = 256;
 const CIRCUIT_IDLE_MAX: Duration = Duration::from_secs(300);
 /// Answering a caller means building a circuit to the point he chose; on the public network that takes seconds.
 const RENDEZVOUS_WAIT_MAX: Duration = Duration::from_secs(60);
-/// A caller may have so many streams on one circuit; mail needs one or two.
-const STREAMS_PER_CIRCUIT_MAX: u32 = 16;
+/// A caller may have so many streams open on one circuit, then arti closes it; mail needs one or two.
+const STREAMS_PER_CIRCUIT_MAX: u32 = 32;
 
 /// What `listen` asks of the keeper.
 pub(super) struct Hosting {

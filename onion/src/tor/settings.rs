@@ -27,8 +27,8 @@ pub(super) fn arti_config(config: &TorConfig) -> Result<TorClientConfig, StartEr
     arti.storage().keystore().primary().kind(ExplicitOrAuto::Explicit(ArtiKeystoreKind::Ephemeral));
     trust_owner_of_root(&mut arti);
     arti.system().memory().max(config.memory_max.max(TorConfig::MEMORY_MIN));
-    // Exit circuits kept ready for web browsing are no use here.
-    arti.preemptive_circuits().set_initial_predicted_ports(Vec::new());
+    // Exit circuits kept ready for browsing are no use here, and a check of the network must not be handed an old one.
+    arti.preemptive_circuits().disable_at_threshold(0).set_initial_predicted_ports(Vec::new());
     if let Some(path) = &config.network {
         let text = std::fs::read(path).map_err(|e| StartError::Network(e.to_string()))?;
         private_network(&mut arti, &text).map_err(StartError::Network)?;
