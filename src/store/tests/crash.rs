@@ -36,7 +36,8 @@ fn at_every_operation(fault: Fault, set_up: impl Fn(&SimDisk)) -> (u64, Vec<Stri
         let answers = run(&disk);
         for how in FOUND {
             if let Err(what) = reopen_and_judge(&disk.after_crash(how), answers) {
-                wrong.push(format!("{fault:?} at operation {n}, found {how:?}, answered {answers:?}: {what}"));
+                wrong
+                    .push(format!("{fault:?} at operation {n}, found {how:?}, answered {answers:?}: {what}"));
             }
         }
         if disk.operations() <= n {
@@ -69,7 +70,10 @@ fn nothing_acknowledged_is_lost_when_the_disk_is_full_for_a_moment() {
 #[test]
 fn a_disk_that_ignores_syncs_is_found_out() {
     let (_, wrong) = at_every_operation(Fault::Crash, SimDisk::ignore_syncs);
-    assert!(wrong.iter().any(|what| what.contains("lost")), "the tests above would not notice a missing sync");
+    assert!(
+        wrong.iter().any(|what| what.contains("lost")),
+        "the tests above would not notice a missing sync"
+    );
 }
 
 #[test]

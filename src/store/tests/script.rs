@@ -38,7 +38,8 @@ pub(super) fn delivered() -> Vec<u8> {
 
 /// Letter, copy in Sent and two queue entries, in one commit.
 pub(super) fn submit(store: &Store) -> Result<(), StoreError> {
-    let sent = now(store.read(|rx| rx.mailboxes().special(SpecialUse::Sent)))?.ok_or(StoreError::NoMailbox)?;
+    let sent =
+        now(store.read(|rx| rx.mailboxes().special(SpecialUse::Sent)))?.ok_or(StoreError::NoMailbox)?;
     let mut writer = store.letter_writer();
     for piece in submitted().chunks(30_000) {
         now(writer.write(piece))?;
@@ -58,7 +59,8 @@ pub(super) fn submit(store: &Store) -> Result<(), StoreError> {
 
 /// Letter, seen key and INBOX, in one commit; a letter seen before is not filed again, but accepted.
 pub(super) fn deliver(store: &Store) -> Result<(), StoreError> {
-    let inbox = now(store.read(|rx| rx.mailboxes().special(SpecialUse::Inbox)))?.ok_or(StoreError::NoMailbox)?;
+    let inbox =
+        now(store.read(|rx| rx.mailboxes().special(SpecialUse::Inbox)))?.ok_or(StoreError::NoMailbox)?;
     let body = now(store.letter(&delivered()))?;
     now(store.write(move |tx| {
         if tx.seen().insert(&author(), &LetterId([5; 16]), NOW)? {
