@@ -5,7 +5,7 @@ use super::*;
 use crate::store::disk::{AfterCrash, Fault};
 use rand::RngExt as _;
 
-/// Seeds in every test run. Each is about a dozen actions, three losses of power, and the openings between.
+/// Seeds in every test run. Each is about a dozen actions, four losses of power or failures, and the openings between.
 const SEEDS: u64 = 300;
 /// Small segments, so that some fill, die and are compacted within a few actions.
 const SEGMENT_LEN: u64 = 300_000;
@@ -50,12 +50,19 @@ fn run_seed(seed: u64) {
     now(create(&disk).close()).unwrap();
     let mut store = open_small(&disk, 3).unwrap();
     let mut model = Model::observe(&store).unwrap();
-    for round in 0..3 {
-        disk.fault_at(disk.operations() + rng.random_range(0..300), Fault::Crash);
+    for round in 0..4 {
+        let fault = if rng.random_bool(0.4) { Fault::Eio } else { Fault::Crash };
+        disk.fault_at(disk.operations() + rng.random_range(0..250), fault);
         let (acknowledged, under_way) = act(&store, &mut rng, model);
         drop(store);
-        disk = disk.after_crash(AfterCrash::Torn(rng.random()));
-        store = open_somehow(&mut disk, &mut rng);
+        store = match fault {
+            // The machine runs on: what was not synced is still read, though it may never be kept.
+            Fault::Eio => open_small(&disk, rng.random()).expect("a store opens after an error"),
+            _ => {
+                disk = disk.after_crash(AfterCrash::Torn(rng.random()));
+                open_somehow(&mut disk, &mut rng)
+            }
+        };
         model = Model::observe(&store).unwrap();
         assert!(
             model == acknowledged || model == under_way,
