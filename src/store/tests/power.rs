@@ -55,6 +55,7 @@ fn run_seed(seed: u64) {
         disk.fault_at(disk.operations() + rng.random_range(0..250), fault);
         let (acknowledged, under_way) = act(&store, &mut rng, model);
         drop(store);
+        disk.clear_faults();
         store = match fault {
             // The machine runs on: what was not synced is still read, though it may never be kept.
             Fault::Eio => open_small(&disk, rng.random()).expect("a store opens after an error"),
