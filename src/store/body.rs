@@ -5,17 +5,15 @@
 //! added is noticed. To forget the key is to delete the letter. The nonce holds no place, so ciphertext can be copied
 //! to another segment as it is.
 
+use super::aead::{Cipher, TAG_LEN};
 use super::error::StoreError;
 use super::segments::{Extent, Segment, Segments};
-use chacha20poly1305::aead::AeadInOut as _;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, Nonce, Tag};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 /// Plaintext in one chunk, in bytes; only the last is shorter. As in age, so that a sealed chunk costs the same.
 pub(super) const CHUNK_LEN: usize = 64 * 1024;
-const TAG_LEN: usize = 16;
 const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
 
 /// Where the bytes of a letter lie and the key that opens them.
@@ -33,32 +31,29 @@ pub(super) struct BodyRef {
 
 /// Encrypts chunks in order.
 pub(super) struct ChunkSealer {
-    cipher: ChaCha20Poly1305,
+    cipher: Cipher,
     counter: u64,
 }
 
 impl ChunkSealer {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self { cipher: ChaCha20Poly1305::new(key.into()), counter: 0 }
+        Self { cipher: Cipher::new(key), counter: 0 }
     }
 
     /// Turns the plaintext in `chunk` into ciphertext and tag.
     pub(super) fn seal(&mut self, chunk: &mut Vec<u8>, last: bool) {
         let nonce = chunk_nonce(self.counter, last);
         self.counter += 1;
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&nonce, b"", chunk.as_mut_slice().into())
-            .expect("a chunk is within the cipher's limits");
+        let tag = self.cipher.seal(nonce, b"", chunk);
         chunk.extend(tag);
     }
 }
 
-fn chunk_nonce(counter: u64, last: bool) -> Nonce {
+fn chunk_nonce(counter: u64, last: bool) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[3..11].copy_from_slice(&counter.to_be_bytes());
     nonce[11] = u8::from(last);
-    Nonce::from(nonce)
+    nonce
 }
 
 /// A whole letter that the store has taken but that no transaction has named yet. Dropped, it is garbage and its
@@ -128,7 +123,7 @@ pub(super) fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
 
 /// Reads and checks the chunks of one body.
 pub(super) struct BodyReader {
-    cipher: ChaCha20Poly1305,
+    cipher: Cipher,
     len: u64,
     /// Each run with the place in the ciphertext where it begins, and its segment, held.
     runs: Vec<(u64, Extent, Arc<Segment>)>,
@@ -146,7 +141,7 @@ impl BodyReader {
         if at != body.len + chunks * TAG_LEN as u64 {
             return Err(StoreError::Damaged("a letter has another length than its record says"));
         }
-        Ok(Self { cipher: ChaCha20Poly1305::new((&body.key).into()), len: body.len, runs })
+        Ok(Self { cipher: Cipher::new(&body.key), len: body.len, runs })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -165,11 +160,8 @@ impl BodyReader {
         let text_len = if last { (self.len - no * CHUNK_LEN as u64) as usize } else { CHUNK_LEN };
         let mut chunk = vec![0; text_len + TAG_LEN];
         self.ciphertext(no * SEALED_CHUNK_LEN as u64, &mut chunk)?;
-        let tag = Tag::try_from(&chunk[text_len..]).map_err(|_| DAMAGED)?;
-        chunk.truncate(text_len);
-        self.cipher
-            .decrypt_inout_detached(&chunk_nonce(no, last), b"", chunk.as_mut_slice().into(), &tag)
-            .map_err(|_| DAMAGED)?;
+        let tag = chunk.split_off(text_len);
+        self.cipher.open(chunk_nonce(no, last), b"", &mut chunk, &tag).map_err(|_| DAMAGED)?;
         Ok(chunk)
     }
 

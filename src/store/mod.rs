@@ -2,14 +2,16 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
-//! * `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams, `compact`
+//! * `aead` the ciphers; `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams, `compact`
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
 //! * `commit`: many writes, one commit
 //!
 //! Promises: what a `write` answered with `Ok` is durable; what it answered with `Err` left nothing behind.
 
+mod aead;
 mod body;
 mod commit;
+mod compact;
 mod database;
 pub mod disk;
 mod error;
@@ -26,6 +28,7 @@ pub mod vault;
 mod tests;
 
 pub use body::Body;
+pub use compact::Compacted;
 pub use error::{Kind, StoreError};
 pub use letter_io::{LetterReader, LetterWriter};
 pub use tables::credentials::{self, CredentialNo};
@@ -46,7 +49,7 @@ use mailboxes::MailboxName;
 use messages::MailboxView;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use segments::Segments;
+use segments::{SEGMENT_LEN_MAX, Segments};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -88,6 +91,9 @@ pub(crate) struct Core {
     state: AtomicU8,
 }
 
+/// What the store's keys are derived for.
+const KEY_PURPOSE: &str = "onionskin store";
+
 const STATE_UP: u8 = 0;
 const STATE_POISONED: u8 = 1;
 const STATE_CLOSED: u8 = 2;
@@ -101,13 +107,13 @@ impl Store {
         options: StoreOptions,
         now: UnixTime,
     ) -> Result<Self, StoreError> {
-        let key = key.child("onionskin store");
+        let key = key.child(KEY_PURPOSE);
         on_store(options.run, move || {
             let mut rng = StdRng::from_seed(options.seed);
             let database_rng = StdRng::from_rng(&mut rng);
             let database =
                 Database::create(disk.clone(), key, database_rng, |rows| migrate::fill(rows, now))?;
-            Self::with(disk, database, rng, options.run)
+            Self::with(disk, database, rng, options.run, SEGMENT_LEN_MAX)
         })
         .await
     }
@@ -118,12 +124,22 @@ impl Store {
         key: &MasterKey,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        let key = key.child("onionskin store");
+        Self::open_with(disk, key, options, SEGMENT_LEN_MAX).await
+    }
+
+    /// The same, with segments of another length.
+    async fn open_with(
+        disk: Arc<dyn Disk>,
+        key: &MasterKey,
+        options: StoreOptions,
+        segment_len_max: u64,
+    ) -> Result<Self, StoreError> {
+        let key = key.child(KEY_PURPOSE);
         on_store(options.run, move || {
             let mut rng = StdRng::from_seed(options.seed);
             let database = Database::open(disk.clone(), key, StdRng::from_rng(&mut rng))?;
             migrate::migrate(&database)?;
-            Self::with(disk, database, rng, options.run)
+            Self::with(disk, database, rng, options.run, segment_len_max)
         })
         .await
     }
@@ -133,10 +149,16 @@ impl Store {
         Database::exists(disk)
     }
 
-    fn with(disk: Arc<dyn Disk>, database: Database, rng: StdRng, run: Run) -> Result<Self, StoreError> {
+    fn with(
+        disk: Arc<dyn Disk>,
+        database: Database,
+        rng: StdRng,
+        run: Run,
+        segment_len_max: u64,
+    ) -> Result<Self, StoreError> {
         let session = database.session()?;
         let named_end = session.read(|txn| tables::letters::named_ends(&rows::Rows::read(txn)));
-        let segments = Segments::open(disk, &session.judge(named_end)?)?;
+        let segments = Segments::open(disk, &session.judge(named_end)?, segment_len_max)?;
         Ok(Self(Arc::new(Core {
             run,
             database,
@@ -198,6 +220,12 @@ impl Store {
     /// The mailbox of that name, if there is one.
     pub async fn mailbox(&self, name: MailboxName) -> Result<Option<MailboxNo>, StoreError> {
         self.read(move |rx| rx.mailboxes().find(&name)).await
+    }
+
+    /// Copies letters, of about `bytes` in all, out of a segment that is mostly dead, so that its file can go. To be
+    /// called again until it answers `Idle`, when there is nothing better to do.
+    pub async fn compact_step(&self, bytes: u64) -> Result<Compacted, StoreError> {
+        compact::step(&self.0, bytes).await
     }
 
     /// Waits for the writes under way and closes the files. Whoever uses a clone afterwards is told `Closed`.

@@ -7,10 +7,9 @@
 //!
 //! Layout: superblock (magic, format, id, key check) | slot 0 at 4096 | slot 1 at 12288 | page n at 20480 + (n-1)*4136.
 
+use super::aead::{EXTENDED_NONCE_LEN as NONCE_LEN, ExtendedCipher, TAG_LEN};
 use super::disk::DiskFile;
 use super::vault::MasterKey;
-use chacha20poly1305::aead::AeadInOut as _;
-use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use redb::StorageBackend;
@@ -20,8 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The page size of redb.
 const PAGE_LEN: usize = 4096;
-const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
 /// A page on the disk: nonce, ciphertext, tag.
 const SEALED_LEN: usize = NONCE_LEN + PAGE_LEN + TAG_LEN;
 const MAGIC: &[u8; 16] = b"onionskin pages\n";
@@ -56,7 +53,7 @@ impl Health {
 /// The encrypted file. See the head of this file.
 pub(super) struct Pages {
     file: Arc<dyn DiskFile>,
-    cipher: XChaCha20Poly1305,
+    cipher: ExtendedCipher,
     id: [u8; ID_LEN],
     nonces: Mutex<StdRng>,
     head: Mutex<Head>,
@@ -154,7 +151,7 @@ impl Pages {
         health: Arc<Health>,
     ) -> Self {
         let key = key.derive(&format!("onionskin pages {}", hex(&id)));
-        let cipher = XChaCha20Poly1305::new(&(*key).into());
+        let cipher = ExtendedCipher::new(key);
         Self { file, cipher, id, nonces: Mutex::new(rng), head: Mutex::new(head), health }
     }
 
@@ -217,10 +214,7 @@ impl Pages {
         out.extend(nonce);
         let start = out.len();
         out.extend_from_slice(page);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&XNonce::from(nonce), name, (&mut out[start..]).into())
-            .expect("a page is within the cipher's limits");
+        let tag = self.cipher.seal(&nonce, name, &mut out[start..]);
         out.extend(tag);
     }
 
@@ -228,9 +222,8 @@ impl Pages {
     fn unseal(&self, name: &[u8], sealed: &mut [u8], out: &mut [u8]) -> io::Result<()> {
         let (nonce, rest) = sealed.split_at_mut(NONCE_LEN);
         let (text, tag) = rest.split_at_mut(PAGE_LEN);
-        let nonce = XNonce::try_from(&*nonce).map_err(|_| damaged())?;
-        let tag = Tag::try_from(&*tag).map_err(|_| damaged())?;
-        self.cipher.decrypt_inout_detached(&nonce, name, (&mut *text).into(), &tag).map_err(|_| damaged())?;
+        let nonce = (&*nonce).try_into().map_err(|_| damaged())?;
+        self.cipher.open(nonce, name, text, tag).map_err(|_| damaged())?;
         out.copy_from_slice(text);
         Ok(())
     }

@@ -58,6 +58,7 @@ impl Segment {
 #[derive(Debug)]
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
+    len_max: u64,
     state: Mutex<State>,
 }
 
@@ -79,7 +80,11 @@ impl Segments {
     ///
     /// Files that the database does not name are removed, and tails that it does not name are cut off: they are
     /// letters that were under way when the program stopped.
-    pub(super) fn open(disk: Arc<dyn Disk>, named_end: &BTreeMap<u32, u64>) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        named_end: &BTreeMap<u32, u64>,
+        len_max: u64,
+    ) -> Result<Self, StoreError> {
         let mut state = State { next: 1, ..State::default() };
         for name in disk.list().map_err(StoreError::from_io)? {
             let Some(no) = parse_name(&name) else { continue };
@@ -96,12 +101,12 @@ impl Segments {
                 state.active = Some((no, len));
                 continue;
             }
-            state.active = (end < SEGMENT_LEN_MAX && len >= end).then_some((no, end));
+            state.active = (end < len_max && len >= end).then_some((no, end));
         }
         if let Some(&last) = named_end.keys().next_back() {
             state.next = state.next.max(last + 1);
         }
-        Ok(Self { disk, state: Mutex::new(state) })
+        Ok(Self { disk, len_max, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -111,7 +116,7 @@ impl Segments {
     /// Appends bytes, which are durable after the next [`Segments::sync`]. The segment is held by who keeps the `Arc`.
     pub(super) fn append(&self, data: &[u8]) -> Result<(Extent, Arc<Segment>), StoreError> {
         let mut state = self.state();
-        let room = |&(_, end): &(u32, u64)| end + data.len() as u64 <= SEGMENT_LEN_MAX;
+        let room = |&(_, end): &(u32, u64)| end + data.len() as u64 <= self.len_max;
         let (no, end) = match state.active.filter(room) {
             Some(active) => active,
             None => self.begin_segment(&mut state)?,
@@ -208,9 +213,10 @@ impl Segments {
         Ok(())
     }
 
-    /// The segment that is appended to, if there is one.
-    pub(super) fn active(&self) -> Option<u32> {
-        self.state().active.map(|(no, _)| no)
+    /// Appends no more to segment `no`, so that it can be emptied.
+    pub(super) fn seal(&self, no: u32) {
+        let mut state = self.state();
+        state.active = state.active.filter(|&(active, _)| active != no);
     }
 }
 

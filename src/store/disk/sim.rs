@@ -103,6 +103,11 @@ impl SimDisk {
         self.state().faults.insert(n, fault);
     }
 
+    /// Nothing more goes wrong that was to go wrong. Power that is off stays off.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// The room on this disk in bytes, over all files; `None` is without end.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

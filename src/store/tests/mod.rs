@@ -1,7 +1,10 @@
 //! Tests of the store as a whole: what it does, what a crash leaves, what damage does.
 
 mod crash;
+mod damage;
 mod everyday;
+mod model;
+mod power;
 mod script;
 
 use super::disk::{Disk, SimDisk};
