@@ -53,7 +53,7 @@ pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut dow
     loop {
         let stream = tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => break,
+            () = crate::face::went_down(&mut down) => break,
             Some(_) = sessions.join_next() => continue,
             stream = loopback.accept() => stream,
         };

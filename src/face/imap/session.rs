@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let idle = self.conversation.is_idle() && self.selected.is_some();
             tokio::select! {
                 biased;
-                _ = self.down.wait_for(|down| *down) => {
+                () = crate::face::went_down(&mut self.down) => {
                     self.conversation.bye("the node is going down");
                     return Ok(());
                 }

@@ -355,10 +355,10 @@ impl Conversation {
             }
         };
         if !allowed(&command, self.state) {
-            let why = match self.state {
-                State::NotAuthenticated => "log in first",
-                State::Authenticated => "select a mailbox first",
-                State::Selected => "already logged in",
+            let why = match (&command, self.state) {
+                (Command::Login { .. } | Command::Authenticate { .. }, _) => "already logged in",
+                (_, State::NotAuthenticated) => "log in first",
+                _ => "select a mailbox first",
             };
             self.reply(&tag, &format!("BAD {why}"));
             self.count_bad_command();

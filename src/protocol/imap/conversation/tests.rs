@@ -40,7 +40,7 @@ fn commands_wait_for_their_state() {
     assert_eq!(said(&mut conversation), "a BAD log in first\r\nb BAD log in first\r\n");
     conversation.enter(State::Authenticated);
     assert_eq!(steps(&mut conversation, "c FETCH 1 FLAGS\r\nd LOGIN x y\r\n"), []);
-    assert_eq!(said(&mut conversation), "c BAD select a mailbox first\r\nd BAD select a mailbox first\r\n");
+    assert_eq!(said(&mut conversation), "c BAD select a mailbox first\r\nd BAD already logged in\r\n");
     conversation.enter(State::Selected);
     assert_eq!(steps(&mut conversation, "e CHECK\r\n"), [Step::Run("e".into(), Command::Check)]);
     assert_eq!(steps(&mut conversation, "f LOGOUT\r\ng NOOP\r\n"), [Step::Close]);

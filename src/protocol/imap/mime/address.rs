@@ -261,7 +261,8 @@ mod tests {
             ("<@x,@y:a@b>", r#"((NIL "@x,@y" "a" "b"))"#),
             (
                 "Us: a@b, C <c@d>;, e@f",
-                "((NIL NIL \"Us\" NIL)(NIL NIL \"a\" \"b\")(\"C\" NIL \"c\" \"d\")(NIL NIL NIL NIL)(NIL NIL \"e\" \"f\"))",
+                "((NIL NIL \"Us\" NIL)(NIL NIL \"a\" \"b\")\
+                 (\"C\" NIL \"c\" \"d\")(NIL NIL NIL NIL)(NIL NIL \"e\" \"f\"))",
             ),
             ("undisclosed-recipients:;", r#"((NIL NIL "undisclosed-recipients" NIL)(NIL NIL NIL NIL))"#),
             (r#""a@b"@c"#, r#"((NIL NIL "a@b" "c"))"#),

@@ -168,10 +168,14 @@ mod tests {
             Content-Type: image/png; name=\"a\"\r\nContent-Disposition: attachment; filename=a.png\r\n\
             Content-Transfer-Encoding: base64\r\nContent-ID: <i>\r\n\r\nAAAA\r\n--b\r\n\
             Content-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\nx\r\n--b--\r\n";
-        let expected = "((\"image\" \"png\" (\"name\" \"a\") \"<i>\" NIL \"base64\" 4 NIL (\"attachment\" (\"filename\" \
-            \"a.png\")) NIL NIL)(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 16 (NIL \"in\" NIL NIL NIL NIL NIL NIL NIL NIL) \
-            (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 1 NIL NIL NIL NIL) 3 NIL NIL NIL NIL) \
-            \"mixed\" (\"boundary\" \"b\") NIL (\"de\" \"fr\") NIL)";
+        let image = "(\"image\" \"png\" (\"name\" \"a\") \"<i>\" NIL \"base64\" 4 NIL \
+            (\"attachment\" (\"filename\" \"a.png\")) NIL NIL)";
+        let inner = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 1 NIL NIL NIL NIL)";
+        let forwarded = format!(
+            "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 16 (NIL \"in\" NIL NIL NIL NIL NIL NIL NIL NIL) {inner} 3 \
+             NIL NIL NIL NIL)"
+        );
+        let expected = format!("({image}{forwarded} \"mixed\" (\"boundary\" \"b\") NIL (\"de\" \"fr\") NIL)");
         assert_eq!(shown(letter, true), expected);
     }
 
