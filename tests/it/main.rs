@@ -1,3 +1,5 @@
 //! The integration tests: one binary, over the memory network, in paused time.
 
+mod happy_path;
 mod tidy;
+mod world;
