@@ -10,14 +10,17 @@
 mod letters;
 #[path = "world/programs.rs"]
 mod programs;
+#[path = "world/reader.rs"]
+mod reader;
 
 pub(crate) use letters::{Letter, letter_of};
 pub(crate) use onion::memory::{Conditions, MemoryNetwork};
 pub(crate) use onionskin::store::disk::{AfterCrash, Fault, SimDisk};
 pub(crate) use programs::{Answer, Smtp};
+pub(crate) use reader::Imap;
 
 use onion::{HostKey, OnionAddress, Transport as _};
-use onionskin::face::{inbound, logins, submission};
+use onionskin::face::{imap, inbound, logins, submission};
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};
 use onionskin::model::queue::Entry;
@@ -26,9 +29,8 @@ use onionskin::node::clock::TokioClock;
 use onionskin::node::desk::Desk;
 use onionskin::node::{Node, Tasks, session};
 use onionskin::store::disk::Disk;
-use onionskin::store::mailboxes::MailboxName;
 use onionskin::store::vault::MasterKey;
-use onionskin::store::{Flags, QueueNo, Run, Store, StoreError, StoreOptions};
+use onionskin::store::{QueueNo, Run, Store, StoreError, StoreOptions};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sha2::{Digest as _, Sha256};
@@ -79,6 +81,8 @@ struct Living {
     faces: Mutex<JoinSet<()>>,
     decoy: [u8; 32],
     down: watch::Sender<bool>,
+    /// A mail program that stays connected, for looking into mailboxes.
+    reader: tokio::sync::Mutex<Option<Imap<DuplexStream>>>,
 }
 
 impl World {
@@ -139,7 +143,8 @@ impl World {
         faces.spawn(inbound::host(node.clone(), is_down));
         let tasks = Tasks::start(&node);
         let faces = Mutex::new(faces);
-        self.person_mut(id).living = Some(Living { node, tasks, faces, decoy, down });
+        self.person_mut(id).living =
+            Some(Living { node, tasks, faces, decoy, down, reader: Default::default() });
         Ok(())
     }
 
@@ -277,6 +282,22 @@ impl World {
         Smtp::new(near)
     }
 
+    /// A connection to the IMAP face, before its greeting.
+    pub(crate) fn imap(&self, id: NodeId) -> Imap<DuplexStream> {
+        let living = self.living(id);
+        let (near, far) = tokio::io::duplex(LOOPBACK_LEN);
+        let (desk, down) = (living.node.desk.clone(), living.down.subscribe());
+        lock(&living.faces).spawn(imap::converse(desk, living.decoy, far, down));
+        Imap::new(near)
+    }
+
+    /// A mail program that has logged in over IMAP.
+    pub(crate) async fn reader(&self, id: NodeId) -> Imap<DuplexStream> {
+        let mut imap = self.imap(id);
+        imap.log_in(&self.address(id), self.password(id)).await.taken();
+        imap
+    }
+
     /// A stream to a node's onion from somebody of whom nothing is known but the key made of `seed`.
     pub(crate) async fn call(&self, seed: u8, to: NodeId) -> Option<Smtp<onion::Stream>> {
         let stranger = self.network.join(HostKey::from_seed([seed; 32]).address());
@@ -284,18 +305,17 @@ impl World {
         Some(Smtp::new(stream))
     }
 
-    /// Everything in a mailbox, oldest first, as the store has it.
+    /// Everything in a mailbox, oldest first, as a mail program sees it over IMAP.
     pub(crate) async fn mailbox(&self, id: NodeId, name: &str) -> Vec<Letter> {
-        let store = self.living(id).node.desk.store().clone();
-        let name = MailboxName::parse(name).expect("a test gives a sound mailbox name");
-        let no = store.mailbox(name).await.expect("the store reads").expect("there is such a mailbox");
-        let mut letters = Vec::new();
-        for (uid, message) in store.mailbox_view(no).await.expect("the store reads").messages {
-            let reader = store.open_letter(message.letter).await.expect("a letter that is filed opens");
-            let bytes = reader.read_at(0, usize::MAX).await.expect("a letter reads");
-            letters.push(Letter { uid: uid.0, seen: message.flags.has(Flags::SEEN), bytes });
+        let mut reader = self.living(id).reader.lock().await;
+        if let Some(known) = &mut *reader
+            && let Some(letters) = known.letters(name).await
+        {
+            return letters;
         }
-        letters
+        // The first look, or the connection had idled for too long.
+        let letters = reader.insert(self.reader(id).await).letters(name).await;
+        letters.expect("a connection just made stands")
     }
 
     /// The subjects in a mailbox, oldest first.
