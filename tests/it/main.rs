@@ -1,5 +1,6 @@
 //! The integration tests: one binary, over the memory network, in paused time.
 
+mod absence;
 mod happy_path;
 mod tidy;
 mod world;

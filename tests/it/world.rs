@@ -19,13 +19,13 @@ pub(crate) use onionskin::store::disk::{AfterCrash, Fault, SimDisk};
 pub(crate) use programs::{Answer, Smtp};
 pub(crate) use reader::Imap;
 
-use onion::{HostKey, OnionAddress, Transport as _};
+use onion::{HostKey, OnionAddress, Stage, Transport as _};
 use onionskin::face::{imap, inbound, logins, submission};
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};
 use onionskin::model::queue::Entry;
 use onionskin::model::time::UnixTime;
-use onionskin::node::clock::TokioClock;
+use onionskin::node::clock::{Clock as _, TokioClock};
 use onionskin::node::desk::Desk;
 use onionskin::node::{Node, Tasks, session};
 use onionskin::store::disk::Disk;
@@ -244,6 +244,22 @@ impl World {
     /// Takes a node off the network or puts it back, while it runs on.
     pub(crate) fn set_present(&self, id: NodeId, present: bool) {
         self.network.set_present(self.onion(id), present);
+    }
+
+    /// What a node's own clock says.
+    pub(crate) fn now(&self, id: NodeId) -> UnixTime {
+        self.person(id).clock.now()
+    }
+
+    /// Waits until a node's onion can be reached.
+    pub(crate) async fn reachable(&self, id: NodeId) {
+        let mut bootstrap = self.living(id).node.transport.bootstrap();
+        bootstrap.wait_for(|now| now.stage == Stage::Reachable).await.expect("the network is there");
+    }
+
+    /// How often one node dialled another so far.
+    pub(crate) fn dials(&self, from: NodeId, to: NodeId) -> u64 {
+        self.network.counters_between(self.onion(from), self.onion(to)).dials
     }
 
     /// Splits the network into these groups (and the rest); an empty list heals it.
