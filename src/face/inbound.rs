@@ -4,17 +4,20 @@ use crate::face::smtp::{self, Port};
 use crate::face::went_down;
 use crate::model::policy;
 use crate::node::parcel::Parcel;
-use crate::node::{Node, receive};
+use crate::node::{Node, receive, session};
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::Reply;
 use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
-use onion::{Listener, OnionAddress};
+use onion::{HostKey, Listener, OnionAddress};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Most conversations at once; more wait in the listener. Each costs about 20 KiB while it idles.
 const CONVERSATIONS_MAX: usize = 1024;
+/// Pause before the onion service is started again after it ended by itself.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 struct OnionPort(Arc<Node>);
 
@@ -31,6 +34,26 @@ impl Port for OnionPort {
 
     async fn begin(&self, envelope: &Envelope) -> Result<Parcel, Reply> {
         receive::begin(&self.0.desk, envelope).await
+    }
+}
+
+/// Hosts the identity's onion and serves what arrives, until the node goes down. Should the service end by itself, it
+/// is started again.
+pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
+    loop {
+        let key = HostKey::from_seed(*node.desk.identity().host_seed());
+        match node.transport.listen(key, session::PORT).await {
+            Ok(listener) => {
+                node.desk.trouble.clear("onion");
+                serve(node.clone(), listener, down.clone()).await;
+            }
+            Err(error) => node.desk.trouble.note("onion", format!("the own address is not served: {error}")),
+        }
+        tokio::select! {
+            biased;
+            () = went_down(&mut down) => return,
+            () = tokio::time::sleep(LISTEN_AGAIN) => {}
+        }
     }
 }
 

@@ -22,6 +22,8 @@ const SESSIONS_MAX: usize = 16;
 const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
 /// Longest sleep while something waits: a wall clock that was set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Shortest pause, should something due not have been started after all.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// How often a greeting is tried, and the pause between tries: within a minute of our coming up.
 const GREETINGS_MAX: u32 = 3;
 const GREETING_PAUSE: Duration = Duration::from_secs(15);
@@ -52,6 +54,8 @@ pub(super) struct Delivery {
     greetings: BTreeMap<OnionAddress, Greeting>,
     /// Peers whose last dial found nobody.
     absent: BTreeSet<OnionAddress>,
+    /// Peers for whom something is due and no place is free: the end of a session wakes us, no timer need.
+    no_place: BTreeSet<OnionAddress>,
 }
 
 impl Delivery {
@@ -63,6 +67,7 @@ impl Delivery {
             pushed: BTreeSet::new(),
             greetings: BTreeMap::new(),
             absent: BTreeSet::new(),
+            no_place: BTreeSet::new(),
         }
     }
 
@@ -131,6 +136,7 @@ impl Delivery {
 
     /// Starts sessions with peers that have something due, those seen last first.
     async fn start_due(&mut self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) {
+        self.no_place.clear();
         let mut due: Vec<OnionAddress> = Vec::new();
         for (peer, entries) in waiting {
             if !self.pushed.contains(peer) && !entries.iter().any(|entry| entry.is_due(now)) {
@@ -159,13 +165,12 @@ impl Delivery {
         };
         queue::dial_order(&mut order);
         for DuePeer { peer, .. } in order {
-            if self.sessions.len() >= SESSIONS_MAX {
-                break;
+            let full = self.sessions.len() >= SESSIONS_MAX;
+            if full || self.absent.contains(&peer) && self.stale_sessions() >= SESSIONS_STALE_MAX {
+                self.no_place.insert(peer);
+            } else {
+                self.start(peer);
             }
-            if self.absent.contains(&peer) && self.stale_sessions() >= SESSIONS_STALE_MAX {
-                continue;
-            }
-            self.start(peer);
         }
     }
 
@@ -224,23 +229,16 @@ impl Delivery {
     /// How long there will be nothing to do. With nothing waiting: until asked.
     fn pause(&self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) -> Duration {
         let at = tokio::time::Instant::now();
-        let greeting = self
-            .greetings
-            .iter()
-            .filter(|(peer, _)| !self.live.contains_key(peer))
-            .map(|(_, greeting)| greeting.at.saturating_duration_since(at))
-            .min();
-        let entries =
-            waiting.iter().filter(|(peer, _)| !self.live.contains_key(peer)).flat_map(|(_, all)| all);
+        let is_free = |peer: &OnionAddress| !self.live.contains_key(peer) && !self.no_place.contains(peer);
+        let greetings = self.greetings.iter().filter(|(peer, _)| is_free(peer));
+        let greeting = greetings.map(|(_, greeting)| greeting.at.saturating_duration_since(at)).min();
+        let entries = waiting.iter().filter(|(peer, _)| is_free(peer)).flat_map(|(_, all)| all);
         let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
-        // Everything due that found no place waits for a session to end, which wakes us.
-        let full = self.sessions.len() >= SESSIONS_MAX;
-        let floor = if full { SLEEP_MAX } else { Duration::from_millis(200) };
         [greeting, retry]
             .into_iter()
             .flatten()
             .min()
-            .map_or(Duration::from_secs(3600), |pause| pause.max(floor))
+            .map_or(Duration::from_secs(3600), |pause| pause.max(PAUSE_MIN))
     }
 }
 

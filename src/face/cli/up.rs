@@ -13,10 +13,10 @@ use crate::model::identity::RecoveryWords;
 use crate::model::policy;
 use crate::model::welcome::{self, Welcome};
 use crate::node::desk::Desk;
-use crate::node::{Node, Tasks, session};
+use crate::node::{Node, Tasks};
 use crate::store::messages::NewMessage;
 use crate::store::{Flags, LetterReader};
-use onion::{HostKey, Stage, Transport};
+use onion::{Stage, Transport};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +29,6 @@ use tracing_subscriber::EnvFilter;
 const GRACE: Duration = Duration::from_secs(5);
 /// Most commands served at once.
 const DOORS_MAX: usize = 64;
-/// Pause before the onion service is started again after it ended by itself.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Brings the node up and keeps it up until it is told to end.
 pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
@@ -178,7 +176,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let mut faces = JoinSet::new();
     faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
     faces.spawn(crate::face::imap::serve(desk.clone(), decoy, imap, is_down.clone()));
-    faces.spawn(onion_port(node.clone(), is_down.clone()));
+    faces.spawn(inbound::host(node.clone(), is_down.clone()));
     faces.spawn(serve_doors(office, doors, is_down.clone()));
     faces.spawn(tell_stages(node.clone()));
     let mut tasks = Tasks::start(&node);
@@ -192,25 +190,6 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let _ = tokio::time::timeout(GRACE, async { while faces.join_next().await.is_some() {} }).await;
     faces.shutdown().await;
     result
-}
-
-/// Hosts the onion; should the service end by itself, it is started again.
-async fn onion_port(node: Arc<Node>, mut down: watch::Receiver<bool>) {
-    loop {
-        let key = HostKey::from_seed(*node.desk.identity().host_seed());
-        match node.transport.listen(key, session::PORT).await {
-            Ok(listener) => {
-                node.desk.trouble.clear("onion");
-                inbound::serve(node.clone(), listener, down.clone()).await;
-            }
-            Err(error) => node.desk.trouble.note("onion", format!("the own address is not served: {error}")),
-        }
-        tokio::select! {
-            biased;
-            () = went_down(&mut down) => return,
-            () = tokio::time::sleep(LISTEN_AGAIN) => {}
-        }
-    }
 }
 
 /// Says on screen how far the network has come.

@@ -108,6 +108,11 @@ impl SimDisk {
         self.state().faults.clear();
     }
 
+    /// Whether a [`Fault::Crash`] has struck: nothing works on this disk any more.
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
     /// The room on this disk in bytes, over all files; `None` is without end.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

@@ -1,0 +1,161 @@
+//! When the other is not there: letters wait with their author, and arrive by themselves when the other is back.
+
+use crate::world::{AfterCrash, Conditions, NodeId, World, days, hours, minutes, pass, within};
+use std::time::Duration;
+
+/// Ann and Bob, who have exchanged mail.
+async fn acquainted(seed: u64) -> (World, NodeId, NodeId) {
+    let mut world = World::new(seed, Conditions::tor());
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    world.write(ann, bob, "hello").await.taken();
+    world.write(bob, ann, "hello too").await.taken();
+    arrived(&world, bob, "hello", minutes(30)).await;
+    arrived(&world, ann, "hello too", minutes(30)).await;
+    (world, ann, bob)
+}
+
+/// Waits until exactly one letter of this subject is in an inbox.
+async fn arrived(world: &World, id: NodeId, subject: &str, limit: Duration) -> Duration {
+    let what = format!("{subject:?} is in the inbox");
+    within(limit, &what, async || {
+        world.subjects(id, "INBOX").await.iter().filter(|found| *found == subject).count() == 1
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_day_away_what_waits_arrives_within_a_minute_of_coming_back() {
+    for seed in 0..3 {
+        let (mut world, ann, bob) = acquainted(seed).await;
+        world.stop(bob).await;
+        world.write(ann, bob, "while you were away").await.taken();
+        pass(hours(24)).await;
+        let entry = world.queue(ann).await.remove(0).1;
+        let onionskin::model::queue::State::Waiting { next, tries, .. } = &entry.state else {
+            panic!("it waits");
+        };
+        assert!((8..30).contains(tries), "the pauses grew to hours: {tries} tries in a day");
+        let left = next.since(world.now(ann));
+        assert!(left > minutes(2), "the test means something: the author would not try for {left:?}");
+
+        world.start(bob).await;
+        world.reachable(bob).await;
+        arrived(&world, bob, "while you were away", Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_author_was_promised_survives_the_authors_crash() {
+    for how in [AfterCrash::Lost, AfterCrash::Kept, AfterCrash::Torn(1), AfterCrash::Torn(2)] {
+        let mut world = World::new(4, Conditions::default());
+        let ann = world.add_started("ann").await;
+        let bob = world.add("bob").await;
+        world.write(ann, bob, "promised").await.taken();
+        world.crash(ann, how).await;
+        world.start(ann).await;
+        assert_eq!(world.subjects(ann, "Sent").await, ["promised"]);
+        assert_eq!(world.subjects(ann, "Outbox").await, ["promised"]);
+        world.start(bob).await;
+        arrived(&world, bob, "promised", hours(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_for_the_absent_do_not_slow_those_for_the_present() {
+    // Every dial to somebody who is gone hangs to its deadline: the worst that Tor does.
+    let conditions = Conditions { ghost: days(40), ..Conditions::default() };
+    let mut world = World::new(5, conditions);
+    let ann = world.add_started("ann").await;
+    let mut gone = Vec::new();
+    for n in 0..50 {
+        let id = world.add_started(&format!("gone{n}")).await;
+        world.stop(id).await;
+        gone.push(id);
+    }
+    for id in &gone {
+        world.write(ann, *id, "are you there?").await.taken();
+    }
+    pass(minutes(30)).await;
+    let bob = world.add_started("bob").await;
+    world.write(ann, bob, "hello").await.taken();
+    let took = arrived(&world, bob, "hello", minutes(2)).await;
+    assert!(took < Duration::from_secs(5), "a present peer is served at once, not after {took:?}");
+    assert_eq!(world.queue(ann).await.len(), 50, "the others wait on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_author_is_told_after_four_hours_and_gets_the_letter_back_after_thirty_days() {
+    let mut world = World::new(6, Conditions::default());
+    let ann = world.add_started("ann").await;
+    let bob = world.add("bob").await;
+    world.write(ann, bob, "anybody?").await.taken();
+
+    pass(hours(3)).await;
+    assert!(world.mailbox(ann, "INBOX").await.is_empty(), "not before four hours");
+    pass(hours(6)).await;
+    assert_eq!(world.subjects(ann, "INBOX").await, ["Your letter is still waiting"]);
+    assert_eq!(world.subjects(ann, "Outbox").await, ["anybody?"]);
+
+    pass(days(29)).await;
+    assert_eq!(world.mailbox(ann, "INBOX").await.len(), 1, "one notice and no more");
+    pass(days(2)).await;
+    let inbox = world.mailbox(ann, "INBOX").await;
+    assert_eq!(inbox.len(), 2);
+    let report = &inbox[1];
+    assert_eq!(report.subject(), "Your letter was not delivered");
+    assert!(report.text().contains("Status: 5.4.7"), "{}", report.text());
+    assert!(report.text().contains(&world.address(bob)));
+    assert!(report.field("Content-Type").contains("report-type=delivery-status"));
+    assert!(world.mailbox(ann, "Outbox").await.is_empty());
+    assert_eq!(world.subjects(ann, "Sent").await, ["anybody?"], "the author's own copy stays");
+
+    // Nothing of this was sent to anybody: bounces never go to the network.
+    assert_eq!(world.network.counters().streams, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_seen_last_are_dialled_first() {
+    let mut world = World::new(7, Conditions::default());
+    let ann = world.add_started("ann").await;
+    let mut people = Vec::new();
+    for n in 0..24 {
+        people.push(world.add_started(&format!("peer{n}")).await);
+    }
+    // They are met in an order of their own.
+    let order: Vec<NodeId> = (0..24).map(|n| people[(n * 7) % 24]).collect();
+    for id in &order {
+        world.write(ann, *id, "hello").await.taken();
+        arrived(&world, *id, "hello", minutes(1)).await;
+        pass(minutes(2)).await;
+    }
+    // Everybody is away when the letters are written, so that all are due; then only places for 16 at once are there.
+    world.set_present(ann, false);
+    for id in &people {
+        world.write(ann, *id, "again").await.taken();
+    }
+    let before: Vec<u64> = order.iter().map(|id| world.dials(ann, *id)).collect();
+    let slow = Conditions { dial: Duration::from_secs(30)..Duration::from_secs(31), ..Conditions::default() };
+    world.network.set_conditions(slow);
+    world.set_present(ann, true);
+    pass(Duration::from_secs(10)).await;
+    let dialled: Vec<bool> =
+        order.iter().zip(before).map(|(id, before)| world.dials(ann, *id) > before).collect();
+    let first = dialled.iter().filter(|dialled| **dialled).count();
+    assert_eq!(first, 16, "no more than sixteen conversations at once");
+    assert!(dialled[8..].iter().all(|dialled| *dialled), "the sixteen met last: {dialled:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_only_delays() {
+    let mut world = World::new(8, Conditions::tor());
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    world.partition(&[&[ann], &[bob]]);
+    world.write(ann, bob, "across").await.taken();
+    pass(hours(2)).await;
+    assert!(world.mailbox(bob, "INBOX").await.is_empty());
+    world.partition(&[]);
+    // Neither came up anew, so nobody announces anything: the author's own retries must do.
+    arrived(&world, bob, "across", hours(5)).await;
+}
