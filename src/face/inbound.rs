@@ -26,10 +26,12 @@ impl Port for OnionPort {
         Vec::new()
     }
 
-    fn proved(&self, _: OnionAddress) {}
+    fn proved(&self, onion: OnionAddress) {
+        self.0.peer_is_up(onion);
+    }
 
     fn etrn(&self, onion: OnionAddress) {
-        self.0.peer_is_up(onion);
+        self.0.peer_asks(onion);
     }
 
     async fn begin(&self, envelope: &Envelope) -> Result<Parcel, Reply> {

@@ -253,7 +253,7 @@ impl Office {
                 let Some((letter, entry)) = tx.queue().get::<Entry>(QueueNo(*number))? else { continue };
                 tx.queue().remove(QueueNo(*number))?;
                 cancelled += 1;
-                if !tx.queue().list::<Entry>()?.iter().any(|(_, other, _)| *other == letter) {
+                if !tx.queue().has_letter(letter)? {
                     tx.messages().expunge(outbox, &[Uid(entry.outbox)])?;
                 }
             }

@@ -119,6 +119,12 @@ impl Delivery {
         for peer in asked.greet {
             self.greetings.insert(peer, Greeting { tries: 0, at });
         }
+        for peer in asked.nudge {
+            if waiting.contains_key(&peer) && !self.live.contains_key(&peer) {
+                self.pushed.insert(peer);
+                self.absent.remove(&peer);
+            }
+        }
         let all = waiting.keys().copied().filter(|_| asked.all);
         for peer in asked.push.into_iter().chain(all) {
             if !waiting.contains_key(&peer) {

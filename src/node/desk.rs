@@ -15,6 +15,7 @@ use crate::store::{LetterReader, MailboxNo, QueueNo, Store, StoreError};
 use onion::OnionAddress;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The identity's place of work.
@@ -102,6 +103,24 @@ impl Desk {
     pub async fn queue(&self) -> Result<Vec<(QueueNo, Entry)>, StoreError> {
         self.store
             .read(|rx| Ok(rx.queue().list()?.into_iter().map(|(no, _, entry)| (no, entry)).collect()))
+            .await
+    }
+
+    /// Those of these entries that still wait.
+    pub(super) async fn entries(
+        &self,
+        numbers: Vec<QueueNo>,
+    ) -> Result<BTreeMap<QueueNo, Entry>, StoreError> {
+        self.store
+            .read(move |rx| {
+                let mut found = BTreeMap::new();
+                for no in numbers {
+                    if let Some((_, entry)) = rx.queue().get(no)? {
+                        found.insert(no, entry);
+                    }
+                }
+                Ok(found)
+            })
             .await
     }
 

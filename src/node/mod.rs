@@ -3,12 +3,14 @@
 //! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
 //! * `parcel`: a letter on its way into the store; `receive` and `submit`: its two kinds
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer; `settle`: what a try led to
+//! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
 
 pub mod clock;
 mod delivery;
 pub mod desk;
+mod housekeeping;
 pub mod orders;
 pub mod parcel;
 mod presence;
@@ -21,7 +23,7 @@ pub mod trouble;
 
 use crate::model::queue::Moment;
 use desk::Desk;
-use onion::Transport;
+use onion::{OnionAddress, Transport};
 use std::sync::Arc;
 pub use tasks::Tasks;
 
@@ -45,8 +47,13 @@ impl Node {
         Moment { now, agreed: clock::agreed(now, &*self.transport) }
     }
 
-    /// A proved peer called: it is up.
-    pub fn peer_is_up(&self, peer: onion::OnionAddress) {
+    /// A proved peer asks for what waits for it (ETRN): deliver on a fresh connection.
+    pub fn peer_asks(&self, peer: OnionAddress) {
         self.desk.orders.push(peer);
+    }
+
+    /// A proved peer called for whatever reason: it is up.
+    pub fn peer_is_up(&self, peer: OnionAddress) {
+        self.desk.orders.nudge(peer);
     }
 }

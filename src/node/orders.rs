@@ -22,6 +22,8 @@ pub struct Orders {
 pub struct Asked {
     /// Deliver to these now, on a fresh connection: they are up.
     pub push: BTreeSet<OnionAddress>,
+    /// Deliver to these now, unless that is being done: they have shown themselves.
+    pub nudge: BTreeSet<OnionAddress>,
     /// Tell these that we are up (ETRN).
     pub greet: BTreeSet<OnionAddress>,
     /// Try everything now, whatever its next time.
@@ -37,6 +39,12 @@ impl Orders {
     /// `peer` is up: deliver to it now, on a fresh connection.
     pub fn push(&self, peer: OnionAddress) {
         self.change(|asked| insert(&mut asked.push, peer));
+    }
+
+    /// `peer` has shown itself: deliver to it now, unless that is being done. (A push instead would make two peers
+    /// that write to each other end each other's connections for ever.)
+    pub fn nudge(&self, peer: OnionAddress) {
+        self.change(|asked| insert(&mut asked.nudge, peer));
     }
 
     /// Tell `peer` that we are up.

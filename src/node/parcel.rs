@@ -28,7 +28,7 @@ pub(super) enum Kind {
 
 enum Stage {
     Header(HeaderCutter),
-    Content { head: Head, writer: LetterWriter },
+    Content { head: Head, writer: Box<LetterWriter> },
     Broken,
 }
 
@@ -81,7 +81,7 @@ impl Parcel {
             Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
         };
         writer.write(&header).await.map_err(|error| self.desk.disk_reply(&error))?;
-        self.stage = Stage::Content { head, writer };
+        self.stage = Stage::Content { head, writer: Box::new(writer) };
         Ok(())
     }
 

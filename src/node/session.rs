@@ -3,7 +3,7 @@
 //! Each letter is settled as soon as it is answered. The connection is kept a while for what comes next, and given up
 //! at once when the peer asks for a fresh one or when it fails.
 
-use crate::model::letter::{LetterId, Recipients};
+use crate::model::letter::Recipients;
 use crate::model::outcome::{self, Outcome};
 use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
@@ -11,7 +11,7 @@ use crate::protocol::smtp::client::{self, Cause, Client, Failure, Outgoing, Prov
 use crate::protocol::smtp::{Phase, Read, Reply, ReversePath, limits};
 use crate::store::{LetterReader, QueueNo};
 use onion::{DialError, OnionAddress, Stream};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,9 +99,10 @@ async fn converse(
 ) -> Result<(), Failure> {
     let mut everything = work.pushed;
     let mut greet = work.greet;
+    let mut ahead = VecDeque::new();
     loop {
         while !line.hurried
-            && let Some(batch) = next_batch(node, work.peer, everything, tried).await
+            && let Some(batch) = next_batch(node, work.peer, everything, tried, &mut ahead).await
         {
             tried.extend(batch.numbers.iter().copied());
             let begun = node.moment();
@@ -147,16 +148,31 @@ async fn converse(
     Ok(())
 }
 
-/// The next letter for this peer that is due and was not tried on this connection.
-async fn next_batch(node: &Node, peer: OnionAddress, all: bool, tried: &BTreeSet<QueueNo>) -> Option<Batch> {
+/// The next letter for this peer that is due and was not tried on this connection. `ahead` is what was seen to wait
+/// when the queue was last read; each entry is looked at once more, since it may have been cancelled.
+async fn next_batch(
+    node: &Node,
+    peer: OnionAddress,
+    all: bool,
+    tried: &BTreeSet<QueueNo>,
+    ahead: &mut VecDeque<(QueueNo, Entry)>,
+) -> Option<Batch> {
     let now = node.desk.now();
-    let mut due: Vec<(QueueNo, Entry)> = node.desk.queue_for(peer).await.ok()?;
-    due.retain(|(no, entry)| !tried.contains(no) && (all || entry.is_due(now)));
-    let id: LetterId = due.first()?.1.id;
-    let first = due.first()?.1.clone();
-    due.retain(|(_, entry)| entry.id == id);
-    let recipients = Recipients::new(due.iter().map(|(_, entry)| entry.to.clone()))?;
-    Some(Batch { numbers: due.into_iter().map(|(no, _)| no).collect(), first, recipients })
+    loop {
+        if ahead.is_empty() {
+            let mut due = node.desk.queue_for(peer).await.ok()?;
+            due.retain(|(no, entry)| !tried.contains(no) && (all || entry.is_due(now)));
+            ahead.extend(due);
+        }
+        let id = ahead.front()?.1.id;
+        let (these, others): (VecDeque<_>, _) =
+            std::mem::take(ahead).into_iter().partition(|(_, entry)| entry.id == id);
+        *ahead = others;
+        let still = node.desk.entries(these.into_iter().map(|(no, _)| no).collect()).await.ok()?;
+        let Some(first) = still.values().next().cloned() else { continue };
+        let recipients = Recipients::new(still.values().map(|entry| entry.to.clone()))?;
+        return Some(Batch { numbers: still.into_keys().collect(), first, recipients });
+    }
 }
 
 /// Sends one letter; gives one outcome per queue entry.

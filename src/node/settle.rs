@@ -51,7 +51,8 @@ async fn settle(
     ended: Moment,
     tries: Vec<(QueueNo, Outcome)>,
 ) -> Result<(), StoreError> {
-    let waiting: BTreeMap<QueueNo, Entry> = desk.queue().await?.into_iter().collect();
+    let numbers: Vec<QueueNo> = tries.iter().map(|(no, _)| *no).collect();
+    let waiting = desk.entries(numbers).await?;
     let mut rng = desk.rng();
     let judged: Vec<Judged> = tries
         .into_iter()
@@ -116,8 +117,7 @@ fn carry_out(
                     record.last_sent = Some(now);
                 })?;
             }
-            let left = tx.queue().list::<Entry>()?;
-            if !left.iter().any(|(_, letter, _)| *letter == before.letter) {
+            if !tx.queue().has_letter(before.letter)? {
                 tx.messages().expunge(outbox, &[Uid(before.outbox)])?;
             }
         }
@@ -125,20 +125,29 @@ fn carry_out(
     Ok(true)
 }
 
+/// What the author of one letter is to be told.
+#[derive(Default)]
+struct News<'a> {
+    delayed: Vec<&'a Entry>,
+    failed: Vec<(&'a Entry, &'a Reason)>,
+}
+
 /// The reports that are due, one per letter and kind.
 async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Body>, StoreError> {
-    let mut by_letter: BTreeMap<LetterNo, (Vec<&Entry>, Vec<(&Entry, &Reason)>)> = BTreeMap::new();
+    let mut by_letter: BTreeMap<LetterNo, News<'_>> = BTreeMap::new();
     for one in judged {
         match &one.settled {
-            Settled::Keep { entry, notice: true } => by_letter.entry(entry.letter).or_default().0.push(entry),
+            Settled::Keep { entry, notice: true } => {
+                by_letter.entry(entry.letter).or_default().delayed.push(entry)
+            }
             Settled::Return(reason) => {
-                by_letter.entry(one.entry.letter).or_default().1.push((&one.entry, reason));
+                by_letter.entry(one.entry.letter).or_default().failed.push((&one.entry, reason));
             }
             _ => {}
         }
     }
     let mut bodies = Vec::new();
-    for (letter, (delayed, failed)) in by_letter {
+    for (letter, News { delayed, failed }) in by_letter {
         let Some(entry) = delayed.first().copied().or(failed.first().map(|(entry, _)| *entry)) else {
             continue;
         };

@@ -47,6 +47,16 @@ impl<'a, 't> QueueTable<'a, 't> {
         Ok(found)
     }
 
+    /// Whether any entry waits for this letter.
+    pub fn has_letter(&self, letter: LetterNo) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.rows.scan_prefix(Table::Queue, b"", |_, row| {
+            found = letter_of(row)? == letter;
+            Ok(if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
+    }
+
     /// How many entries there are.
     pub fn count(&self) -> Result<u64, StoreError> {
         self.rows.len(Table::Queue)

@@ -1,0 +1,30 @@
+//! Room on the disk is given back: segments that hold mostly forgotten letters are compacted, a little at a time.
+
+use crate::node::Node;
+use crate::store::Compacted;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often there is a look whether anything is to be done.
+const EVERY: Duration = Duration::from_secs(600);
+/// Most bytes copied in one step, so that letters never wait long behind it.
+const STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Pause between steps.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs until dropped.
+pub(super) async fn run(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        loop {
+            match node.desk.store().compact_step(STEP_BYTES).await {
+                Ok(Compacted::Copied(_)) => tokio::time::sleep(PAUSE).await,
+                Ok(Compacted::Idle) => break,
+                Err(error) => {
+                    node.desk.trouble.note("disk", format!("room on the disk cannot be given back: {error}"));
+                    break;
+                }
+            }
+        }
+    }
+}
