@@ -217,3 +217,49 @@ async fn fresh_circuit(client: &Client) -> bool {
     let extended = targets.map(|target| Box::pin(pool.get_or_launch_client_dir(&netdir, target.clone())));
     matches!(timeout(CIRCUIT_WAIT_MAX, futures::future::select_ok(extended)).await, Ok(Ok(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arti_client::isolation::Isolation;
+
+    #[test]
+    fn only_streams_to_the_same_peer_may_share_a_circuit() {
+        let (one, other) = (PeerIsolation([1; 32]), PeerIsolation([2; 32]));
+        assert!(one.compatible(&PeerIsolation([1; 32])));
+        assert!(one.join(&PeerIsolation([1; 32])).is_some());
+        assert!(!one.compatible(&other) && one.join(&other).is_none());
+        // Nor with a stream that asked for no isolation, or for a fresh one.
+        assert!(!one.compatible(&IsolationToken::no_isolation()));
+        assert!(!one.compatible(&IsolationToken::new()));
+    }
+
+    #[test]
+    fn an_isolation_shows_no_key() {
+        assert_eq!(format!("{:?}", PeerIsolation([7; 32])), "PeerIsolation([redacted])");
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_verdict() {
+        use ErrorKind as K;
+        for (kind, expected) in [
+            (K::BootstrapRequired, Verdict::Again),
+            (K::TransientFailure, Verdict::Again),
+            (K::OnionServiceNotFound, Verdict::Absent),
+            (K::OnionServiceConnectionFailed, Verdict::PeerOrNetwork),
+            (K::RemoteNetworkTimeout, Verdict::PeerOrNetwork),
+            (K::TorNetworkTimeout, Verdict::PeerOrNetwork),
+            (K::TorAccessFailed, Verdict::PeerOrNetwork),
+            (K::CircuitCollapse, Verdict::PeerOrNetwork),
+            (K::RemoteConnectionRefused, Verdict::Refused),
+            (K::RemoteStreamClosed, Verdict::Refused),
+            (K::OnionServiceMissingClientAuth, Verdict::Refused),
+            (K::DirectoryExpired, Verdict::Network),
+            (K::ClockSkew, Verdict::Network),
+            (K::OnionServiceAddressInvalid, Verdict::Ours),
+            (K::LocalResourceExhausted, Verdict::Ours),
+        ] {
+            assert_eq!(verdict(kind), expected, "{kind:?}");
+        }
+    }
+}

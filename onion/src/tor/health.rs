@@ -12,6 +12,10 @@ pub(super) const LOOK_WELL: Duration = Duration::from_secs(30);
 const LOOK_UNWELL: Duration = Duration::from_secs(5);
 /// Of the looks while all is well, every so many-th takes a fresh path: descriptor, introduction, rendezvous.
 const FRESH_EVERY: u32 = 20;
+/// Between looks in an outage that has lasted; bounds how late its end is noticed, and what offline hours cost.
+const LOOK_DOWN: Duration = Duration::from_secs(20);
+/// After so many failures in a row an outage has lasted.
+const DOWN_LONG: u32 = 6;
 /// A single failure can be one bad relay; this many in a row are an outage.
 const NETWORK_DOWN_MAX: u32 = 2;
 /// So many failed calls in a row, by different relays, and a published service counts as broken.
@@ -95,7 +99,8 @@ impl Health {
                 if now.saturating_sub(since) > wait { self.repair_service() } else { Repair::Nothing }
             }
         };
-        Plan { repair, next_look: LOOK_UNWELL }
+        let lasting = finding == Finding::NetworkDown && self.network_down >= DOWN_LONG;
+        Plan { repair, next_look: if lasting { LOOK_DOWN } else { LOOK_UNWELL } }
     }
 
     fn repair_service(&mut self) -> Repair {
@@ -132,6 +137,17 @@ mod tests {
         use Repair::{Client, Nothing};
         let found = repairs(&mut Health::default(), &[Down, Well, Down, Down, Down, Down, Well, Down]);
         assert_eq!(found, [Nothing, Nothing, Nothing, Client, Nothing, Client, Nothing, Nothing]);
+    }
+
+    #[test]
+    fn a_lasting_outage_is_looked_at_less_often_until_it_ends() {
+        let mut health = Health::default();
+        let pauses: Vec<u64> =
+            (0..8).map(|_| health.found(Finding::NetworkDown, NOW).next_look.as_secs()).collect();
+        assert_eq!(pauses, [5, 5, 5, 5, 5, 20, 20, 20]);
+        assert_eq!(health.found(Finding::Unpublished, NOW).next_look, LOOK_UNWELL);
+        health.found(Finding::Well, NOW);
+        assert_eq!(health.found(Finding::NetworkDown, NOW).next_look, LOOK_UNWELL);
     }
 
     #[test]

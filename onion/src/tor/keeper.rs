@@ -170,7 +170,7 @@ impl Keeper {
                 }
                 Some(_) = self.callers.join_next() => false,
                 reachable = served.status_change() => { served.look_after_change(reachable); false }
-                () = self.shared.doubt.notified() => { served.look_in(DOUBT_PAUSE); false }
+                () = self.shared.doubt.notified(), if !self.network_down => { served.look_in(DOUBT_PAUSE); false }
                 () = sleep_until(next_look) => true,
                 _ = tick.tick() => {
                     let now = (SystemTime::now(), Instant::now());
