@@ -102,7 +102,8 @@ fn lead(core: &Arc<Core>) {
             }
             waiting.writes.drain(..len).collect()
         };
-        commit_group(core, group);
+        // Whoever is not answered is told so; those who come later must find a leader.
+        let _ = catch_unwind(AssertUnwindSafe(|| commit_group(core, group)));
     }
 }
 

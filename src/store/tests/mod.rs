@@ -3,6 +3,8 @@
 mod crash;
 mod damage;
 mod everyday;
+mod group;
+mod mail;
 mod model;
 mod power;
 mod script;
