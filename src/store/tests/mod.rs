@@ -5,6 +5,7 @@ mod damage;
 mod everyday;
 mod group;
 mod mail;
+mod migration;
 mod model;
 mod power;
 mod script;
