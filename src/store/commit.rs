@@ -123,9 +123,8 @@ fn commit_group(core: &Arc<Core>, mut group: Vec<Box<dyn Write>>) {
             }
         }
         Committed::No(error) if group.len() == 1 => {
-            for write in group {
+            if let Some(write) = group.pop() {
                 write.answer(Err(error));
-                return;
             }
         }
         Committed::No(_) => {
