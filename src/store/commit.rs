@@ -102,7 +102,8 @@ fn lead(core: &Arc<Core>) {
             }
             waiting.writes.drain(..len).collect()
         };
-        commit_group(core, group);
+        // Whoever is not answered is told so; those who come later must find a leader.
+        let _ = catch_unwind(AssertUnwindSafe(|| commit_group(core, group)));
     }
 }
 
@@ -122,9 +123,8 @@ fn commit_group(core: &Arc<Core>, mut group: Vec<Box<dyn Write>>) {
             }
         }
         Committed::No(error) if group.len() == 1 => {
-            for write in group {
+            if let Some(write) = group.pop() {
                 write.answer(Err(error));
-                return;
             }
         }
         Committed::No(_) => {

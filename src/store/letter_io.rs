@@ -124,7 +124,7 @@ impl LetterReader {
 
     /// Up to `len` bytes from `offset`; fewer only at the end. Nothing that fails its check is ever returned.
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        if let Some(bytes) = self.parts.from_recent(offset, len) {
+        if let Some(bytes) = self.parts.recent_part(offset, len) {
             return Ok(bytes);
         }
         let parts = self.parts.clone();
@@ -143,7 +143,7 @@ impl ReaderParts {
     }
 
     /// The bytes, if they all lie in the prefix or in the chunk read last.
-    fn from_recent(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+    fn recent_part(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
         let end = offset.saturating_add(len as u64).min(self.len());
         let prefix_len = self.prefix.len() as u64;
         if end <= offset {

@@ -2,7 +2,7 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
-//! * `aead` the ciphers; `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams, `compact`
+//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams, `compact`
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
 //! * `commit`: many writes, one commit
 //!

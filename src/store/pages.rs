@@ -108,10 +108,10 @@ impl Pages {
         Ok(Self::with(file, key, id, rng, head, health))
     }
 
-    /// Opens a file, and writes its newest slot anew into both places.
+    /// Opens a file at its newest slot.
     ///
-    /// A sync that failed before the last stop may have left a slot that can be read but is not on the disk; building
-    /// on it without having written it again would leave, after a loss of power, a head older than the pages.
+    /// A sync that failed before the last stop may have left a slot that can be read but is not on the disk. That is
+    /// harmless because redb writes and syncs the head at every opening, before it touches any other page.
     pub(super) fn open(
         file: Arc<dyn DiskFile>,
         key: &MasterKey,
@@ -137,8 +137,12 @@ impl Pages {
         let pages = Self::with(file, key, id, rng, head, health);
         let newest =
             [0, 1].into_iter().filter_map(|slot| pages.read_slot(slot)).max_by_key(|head| head.sequence);
-        *pages.head() = newest.ok_or_else(damaged)?;
-        pages.settle()?;
+        let newest = newest.ok_or_else(damaged)?;
+        let len = page_at(newest.count);
+        if pages.file.len()? < len {
+            pages.file.set_len(len)?;
+        }
+        *pages.head() = newest;
         Ok(pages)
     }
 
@@ -153,19 +157,6 @@ impl Pages {
         let key = key.derive(&format!("onionskin pages {}", hex(&id)));
         let cipher = ExtendedCipher::new(key);
         Self { file, cipher, id, nonces: Mutex::new(rng), head: Mutex::new(head), health }
-    }
-
-    fn settle(&self) -> io::Result<()> {
-        let mut head = self.head();
-        for _ in SLOT_AT {
-            self.write_slot(&mut head)?;
-            self.file.sync()?;
-        }
-        let len = page_at(head.count);
-        if self.file.len()? < len {
-            self.file.set_len(len)?;
-        }
-        Ok(())
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {

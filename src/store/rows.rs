@@ -72,6 +72,7 @@ impl Table {
 }
 
 /// The tables within one transaction.
+#[expect(clippy::large_enum_variant, reason = "one for each transaction, on the stack")]
 pub(super) enum Rows<'t> {
     /// A snapshot.
     Read { txn: &'t ReadTransaction, open: [OnceCell<ReadOnlyTable<Bytes, Bytes>>; NAMES.len()] },
@@ -236,7 +237,7 @@ impl<'t> Rows<'t> {
         let cell = &open[table as usize];
         if cell.get().is_none() {
             let opened = txn.open_table(table.definition()).map_err(StoreError::from_redb)?;
-            cell.set(opened).ok().expect("the cell was empty a line ago");
+            let _ = cell.set(opened);
         }
         Ok(cell.get().expect("the cell was filled above"))
     }
@@ -248,7 +249,7 @@ impl<'t> Rows<'t> {
         let cell = &open[table as usize];
         if cell.get().is_none() {
             let opened = txn.open_table(table.definition()).map_err(StoreError::from_redb)?;
-            cell.set(RefCell::new(opened)).ok().expect("the cell was empty a line ago");
+            let _ = cell.set(RefCell::new(opened));
         }
         Ok(cell.get().expect("the cell was filled above"))
     }

@@ -47,6 +47,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
     /// Cuts or lengthens (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes every byte written so far, and the length, durable.

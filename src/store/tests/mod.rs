@@ -3,6 +3,9 @@
 mod crash;
 mod damage;
 mod everyday;
+mod group;
+mod mail;
+mod migration;
 mod model;
 mod power;
 mod script;
