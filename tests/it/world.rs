@@ -321,6 +321,13 @@ impl World {
         Some(Smtp::new(stream))
     }
 
+    /// The address of somebody who was there once and is gone.
+    pub(crate) fn address_of_the_gone(&self, seed: u8) -> String {
+        let onion = HostKey::from_seed([seed; 32]).address();
+        drop(self.network.join(onion));
+        format!("someone@{}", onion.host())
+    }
+
     /// Everything in a mailbox, oldest first, as a mail program sees it over IMAP.
     pub(crate) async fn mailbox(&self, id: NodeId, name: &str) -> Vec<Letter> {
         let mut reader = self.living(id).reader.lock().await;
@@ -407,6 +414,15 @@ pub(crate) async fn within(limit: Duration, what: &str, is_true: impl AsyncFn() 
         tokio::time::sleep(LOOK_EVERY).await;
     }
     begun.elapsed()
+}
+
+/// Waits until exactly one letter of this subject is in an inbox.
+pub(crate) async fn arrived(world: &World, id: NodeId, subject: &str, limit: Duration) -> Duration {
+    let what = format!("one letter {subject:?} in the inbox");
+    within(limit, &what, async || {
+        world.subjects(id, "INBOX").await.iter().filter(|found| *found == subject).count() == 1
+    })
+    .await
 }
 
 /// So many minutes.
