@@ -2,5 +2,6 @@
 
 mod absence;
 mod happy_path;
+mod once;
 mod tidy;
 mod world;
