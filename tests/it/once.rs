@@ -13,9 +13,15 @@ async fn wherever_the_stream_is_cut_one_copy_arrives() {
     let mut world = World::new(11, Conditions::default());
     let ann = world.add_started("ann").await;
     let bob = world.add_started("bob").await;
-    let mut replies_lost = 0;
-    let mut bodies_lost = 0;
-    for at in (20..1900).step_by(30) {
+    world.write(ann, bob, "measured").await.taken();
+    arrived(&world, bob, "measured", minutes(1)).await;
+    let counted = world.network.counters();
+    let all = counted.bytes_out + counted.bytes_back;
+    pass(minutes(2)).await;
+
+    let (mut replies_lost, mut bodies_lost) = (0, 0);
+    // Coarsely over the whole conversation, finely where the letter is out and its answer under way.
+    for at in (20..all).step_by(90).chain((all - 60..all + 20).step_by(6)) {
         world.network.set_conditions(cut_after(at));
         let subject = format!("cut after {at} bytes");
         let cuts = world.network.counters().cuts;
@@ -35,7 +41,7 @@ async fn wherever_the_stream_is_cut_one_copy_arrives() {
         assert!(world.queue(ann).await.is_empty());
     }
     assert!(replies_lost >= 3, "some cuts lost only the answer: {replies_lost}");
-    assert!(bodies_lost >= 15, "some cuts lost the letter: {bodies_lost}");
+    assert!(bodies_lost >= 10, "some cuts lost the letter: {bodies_lost}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,13 +73,13 @@ async fn one_letter_id_is_kept_once_however_often_and_whenever_it_comes() {
         let mut caller = world.call(9, bob).await.expect("bob is there");
         caller.prove(9, world.onion(bob)).await.taken();
         caller.send_as(&mail, &[&to], letter.as_bytes()).await.taken();
-        // Also twice in one session, and after years, by a clock that nobody confirms.
+        // Also twice in one session, and after what it takes for years, by a clock that nobody confirms.
         caller.send_as(&mail, &[&to], letter.as_bytes()).await.taken();
         if round == 1 {
             world.crash(bob, AfterCrash::Lost).await;
             world.start(bob).await;
         }
-        pass(hours(24 * 60)).await;
+        pass(hours(24)).await;
     }
     assert_eq!(world.subjects(bob, "INBOX").await, ["once"]);
 
