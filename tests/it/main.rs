@@ -3,5 +3,7 @@
 mod absence;
 mod happy_path;
 mod once;
+mod recipients;
+mod refusals;
 mod tidy;
 mod world;

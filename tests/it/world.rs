@@ -277,9 +277,13 @@ impl World {
 
     /// Writes a letter whose subject is `text` and hands it in as a mail program does.
     pub(crate) async fn write(&self, from: NodeId, to: NodeId, text: &str) -> Answer {
-        let to = self.address(to);
-        let letter = letter_of(&self.address(from), &[&to], text);
-        self.submit(from, &[&to], letter.as_bytes()).await
+        self.write_to(from, &self.address(to), text).await
+    }
+
+    /// The same to any address.
+    pub(crate) async fn write_to(&self, from: NodeId, to: &str, text: &str) -> Answer {
+        let letter = letter_of(&self.address(from), &[to], text);
+        self.submit(from, &[to], letter.as_bytes()).await
     }
 
     /// Hands a letter in, in a session of its own.

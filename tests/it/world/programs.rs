@@ -78,6 +78,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         }
     }
 
+    /// Plays a server: answers each line that comes with what `reply` says, until QUIT or the end. After a reply that
+    /// begins with 354 lines are a letter, and only its final `.` is answered.
+    pub(crate) async fn serve(&mut self, mut reply: impl FnMut(&str) -> String) {
+        let mut in_letter = false;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match self.stream.read_until(b'\n', &mut line).await {
+                Ok(len) if len > 0 => {}
+                _ => return,
+            }
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if in_letter && text != "." {
+                continue;
+            }
+            let answer = reply(&text);
+            in_letter = answer.starts_with("354");
+            if self.say(&answer).await.is_err() || text.eq_ignore_ascii_case("QUIT") {
+                return;
+            }
+        }
+    }
+
     /// Says a line, or several.
     pub(crate) async fn say(&mut self, text: &str) -> io::Result<()> {
         self.write(text.as_bytes()).await?;
