@@ -6,5 +6,8 @@ mod imap_hostile;
 mod imap_house;
 mod imap_rules;
 mod imap_traces;
+mod once;
+mod recipients;
+mod refusals;
 mod tidy;
 mod world;

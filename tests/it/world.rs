@@ -20,6 +20,8 @@ pub(crate) use programs::{Answer, Smtp};
 pub(crate) use reader::Imap;
 
 use onion::{HostKey, OnionAddress, Stage, Transport as _};
+use onionskin::face::control::Request;
+use onionskin::face::ops::{Given, Office};
 use onionskin::face::{imap, inbound, logins, submission};
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};
@@ -33,6 +35,7 @@ use onionskin::store::vault::MasterKey;
 use onionskin::store::{QueueNo, Run, Store, StoreError, StoreOptions};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -274,9 +277,13 @@ impl World {
 
     /// Writes a letter whose subject is `text` and hands it in as a mail program does.
     pub(crate) async fn write(&self, from: NodeId, to: NodeId, text: &str) -> Answer {
-        let to = self.address(to);
-        let letter = letter_of(&self.address(from), &[&to], text);
-        self.submit(from, &[&to], letter.as_bytes()).await
+        self.write_to(from, &self.address(to), text).await
+    }
+
+    /// The same to any address.
+    pub(crate) async fn write_to(&self, from: NodeId, to: &str, text: &str) -> Answer {
+        let letter = letter_of(&self.address(from), &[to], text);
+        self.submit(from, &[to], letter.as_bytes()).await
     }
 
     /// Hands a letter in, in a session of its own.
@@ -314,11 +321,37 @@ impl World {
         imap
     }
 
+    /// Asks a running node what the command line asks it.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    pub(crate) async fn command(&self, id: NodeId, request: Request) -> Value {
+        let office = Office { desk: self.living(id).node.desk.clone(), protected: false, live: None };
+        match office.perform(request, &mut tokio::io::empty()).await {
+            Ok(Given::Value(value)) => value,
+            Ok(Given::Letter(value, _)) => value,
+            Err(failure) => panic!("the node refuses: {failure:?}"),
+        }
+    }
+
     /// A stream to a node's onion from somebody of whom nothing is known but the key made of `seed`.
     pub(crate) async fn call(&self, seed: u8, to: NodeId) -> Option<Smtp<onion::Stream>> {
+        tokio::time::timeout(DIAL_DEADLINE, self.reachable(to)).await.ok()?;
         let stranger = self.network.join(HostKey::from_seed([seed; 32]).address());
         let stream = stranger.dial(self.onion(to), session::PORT, DIAL_DEADLINE).await.ok()?;
         Some(Smtp::new(stream))
+    }
+
+    /// The address of somebody who was there once and is gone.
+    pub(crate) fn address_of_the_gone(&self, seed: u8) -> String {
+        let onion = HostKey::from_seed([seed; 32]).address();
+        drop(self.network.join(onion));
+        format!("someone@{}", onion.host())
+    }
+
+    /// The address of the stranger who calls with this seed.
+    pub(crate) fn stranger(&self, seed: u8) -> String {
+        format!("stranger@{}", HostKey::from_seed([seed; 32]).address().host())
     }
 
     /// Everything in a mailbox, oldest first, as a mail program sees it over IMAP.
@@ -407,6 +440,15 @@ pub(crate) async fn within(limit: Duration, what: &str, is_true: impl AsyncFn() 
         tokio::time::sleep(LOOK_EVERY).await;
     }
     begun.elapsed()
+}
+
+/// Waits until exactly one letter of this subject is in an inbox.
+pub(crate) async fn arrived(world: &World, id: NodeId, subject: &str, limit: Duration) -> Duration {
+    let what = format!("one letter {subject:?} in the inbox");
+    within(limit, &what, async || {
+        world.subjects(id, "INBOX").await.iter().filter(|found| *found == subject).count() == 1
+    })
+    .await
 }
 
 /// So many minutes.

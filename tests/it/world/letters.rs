@@ -46,6 +46,6 @@ impl Letter {
 
 /// The shortest sound letter. The subject is what tests tell letters apart by.
 pub(crate) fn letter_of(from: &str, to: &[&str], subject: &str) -> String {
-    let to = to.join(", ");
+    let to = to.join(",\r\n ");
     format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nThis is about {subject}.\r\n")
 }

@@ -4,6 +4,10 @@
 //! "refused" and "cut off, so nobody knows". Leaves judging to the tests.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ed25519_dalek::{Signer as _, SigningKey};
+use onion::{HostKey, OnionAddress};
+use onionskin::model::letter::LetterId;
+use onionskin::protocol::smtp::proof::Session;
 use std::io;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufStream};
 
@@ -74,6 +78,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         }
     }
 
+    /// Plays a server: answers each line that comes with what `reply` says, until QUIT or the end. After a reply that
+    /// begins with 354 lines are a letter, and only its final `.` is answered.
+    pub(crate) async fn serve(&mut self, mut reply: impl FnMut(&str) -> String) {
+        let mut in_letter = false;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match self.stream.read_until(b'\n', &mut line).await {
+                Ok(len) if len > 0 => {}
+                _ => return,
+            }
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if in_letter && text != "." {
+                continue;
+            }
+            let answer = reply(&text);
+            in_letter = answer.starts_with("354");
+            if self.say(&answer).await.is_err() || text.eq_ignore_ascii_case("QUIT") {
+                return;
+            }
+        }
+    }
+
     /// Says a line, or several.
     pub(crate) async fn say(&mut self, text: &str) -> io::Result<()> {
         self.write(text.as_bytes()).await?;
@@ -102,6 +129,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         }
     }
 
+    /// Greets and proves the onion whose key is made of `seed`, to a node that is `server`.
+    pub(crate) async fn prove(&mut self, seed: u8, server: OnionAddress) -> Answer {
+        let proof = self.proof(seed, server).await;
+        self.ask(&proof).await
+    }
+
+    /// Greets and gives the AUTH line that such a caller would say.
+    pub(crate) async fn proof(&mut self, seed: u8, server: OnionAddress) -> String {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let own = HostKey::from_seed([seed; 32]).address();
+        self.greet(&own.host()).await.taken();
+        let cookie = self.lines.iter().find_map(|line| line.strip_prefix("ONIONSKIN 1 "));
+        let server_cookie = cookie.and_then(LetterId::from_hex).expect("a node of ours gives a cookie").0;
+        let session = Session { server, server_cookie };
+        let sign = |bytes: &[u8]| key.sign(bytes).to_bytes();
+        format!("AUTH ONION-ED25519 {}", session.response(&own, &[seed; 16], &sign))
+    }
+
     /// Greets and logs in with AUTH PLAIN (RFC 4616).
     pub(crate) async fn log_in(&mut self, user: &str, password: &str) -> Answer {
         match self.greet("localhost").await {
@@ -115,7 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
 
     /// Sends one letter by DATA. The first refusal ends it.
     pub(crate) async fn send(&mut self, from: &str, to: &[&str], letter: &[u8]) -> Answer {
-        let mut lines = vec![format!("MAIL FROM:<{from}>")];
+        self.send_as(&format!("MAIL FROM:<{from}>"), to, letter).await
+    }
+
+    /// The same with a MAIL line of one's own.
+    pub(crate) async fn send_as(&mut self, mail: &str, to: &[&str], letter: &[u8]) -> Answer {
+        let mut lines = vec![mail.to_owned()];
         lines.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
         lines.push("DATA".into());
         for line in lines {
