@@ -86,6 +86,11 @@ impl Client {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Sends unless the other side has closed.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// One line with its literals; empty at the end of the connection.
     pub(crate) async fn raw_line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();

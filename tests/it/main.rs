@@ -2,7 +2,9 @@
 
 mod absence;
 mod happy_path;
+mod imap_hostile;
 mod imap_house;
+mod imap_rules;
 mod imap_traces;
 mod tidy;
 mod world;
