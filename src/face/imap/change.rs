@@ -136,10 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 }
 
-/// Removes the queue entries whose copies in Outbox are these.
+/// Removes the queue entries whose copies in Outbox are these; `uids` ascend.
 fn cancel(tx: &Tx<'_>, uids: &[Uid]) -> Result<(), StoreError> {
     for (entry_no, _, entry) in tx.queue().list::<Entry>()? {
-        if uids.contains(&Uid(entry.outbox)) {
+        if uids.binary_search(&Uid(entry.outbox)).is_ok() {
             tx.queue().remove(entry_no)?;
         }
     }

@@ -79,7 +79,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             last_structure: self.last_structure.take(),
         };
         while work.message < work.wanted.len() {
-            let batch = self.store().read(move |rx| batch(rx, work)).await?;
+            let begun = work.item > 0;
+            let batch = match self.store().read(move |rx| batch(rx, work)).await {
+                // The client has half a line: no answer can follow it.
+                Err(_) if begun => return Err(Gone::BrokenLetter.into()),
+                batch => batch?,
+            };
             work = self.send(batch).await?;
         }
         self.last_structure = work.last_structure;

@@ -107,8 +107,10 @@ fn list_lines(rx: &Rx<'_>, request: &ListRequest) -> Result<Vec<u8>, StoreError>
             continue;
         }
         let below = format!("{}{DELIMITER}", record.name.as_str());
-        // Sorted by name, but names such as `a!` stand between `a` and `a/b`.
-        let mut children = all.iter().filter(|(_, other)| other.name.as_str().starts_with(&below)).peekable();
+        // Sorted by name: what lies below stands together, though not always next to its parent.
+        let first = all.partition_point(|(_, other)| other.name.as_str() < below.as_str());
+        let is_below = |other: &&(MailboxNo, MailboxRecord)| other.1.name.as_str().starts_with(&below);
+        let mut children = all[first..].iter().take_while(is_below).peekable();
         let listed = Listed {
             no: *no,
             record,

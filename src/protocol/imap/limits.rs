@@ -14,8 +14,8 @@ pub const LINE_LEN_MAX: usize = 64 * 1024;
 pub const LITERAL_LEN_MAX: u64 = 16 * 1024;
 /// Longest command with all its lines and literals (a letter excepted), in bytes.
 pub const COMMAND_LEN_MAX: usize = 128 * 1024;
-/// Largest letter that APPEND takes, in bytes: a 50 MiB attachment in base64. Announced as APPENDLIMIT (RFC 7889).
-pub const APPEND_LEN_MAX: u64 = 72 * 1024 * 1024;
+/// Largest letter that APPEND takes, in bytes: the same as in sending. Announced as APPENDLIMIT (RFC 7889).
+pub const APPEND_LEN_MAX: u64 = crate::model::policy::LETTER_SIZE_MAX;
 /// Largest piece of a letter handed on at once, in bytes: one chunk of the store's segments.
 pub const CHUNK_LEN: usize = 64 * 1024;
 /// Bytes read from a connection at once; an idle connection keeps no more than that.

@@ -14,7 +14,7 @@ pub const CAPABILITIES_BEFORE_LOGIN: &str =
 
 /// What the server can do after login; the number is `APPEND_LEN_MAX`.
 pub const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN \
-     SPECIAL-USE LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT=75497472";
+     SPECIAL-USE LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT=67108864";
 
 /// Writes a string: quoted if it can be, else as a literal. NUL, which IMAP cannot carry, is left out.
 pub fn string(out: &mut Vec<u8>, text: &[u8]) {

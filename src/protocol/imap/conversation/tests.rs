@@ -144,3 +144,86 @@ fn idle_ends_with_done_and_nothing_else() {
     conversation.idle("b".into());
     assert_eq!(steps(&mut conversation, "c NOOP\r\n"), [Step::Close]);
 }
+
+/// Everything the machine does with these bytes, cut where `cuts` says; an APPEND is always let in.
+fn played(bytes: &[u8], cuts: &[usize], state: State) -> (Vec<Step>, Vec<u8>) {
+    let mut conversation = Conversation::new();
+    conversation.enter(state);
+    let (mut steps, mut rest, mut cuts) = (Vec::new(), bytes, cuts.iter().cycle());
+    while !rest.is_empty() {
+        let cut = cuts.next().copied().unwrap_or(1).clamp(1, rest.len());
+        conversation.feed(&rest[..cut]);
+        rest = &rest[cut..];
+        loop {
+            let step = conversation.next_step();
+            match &step {
+                Step::Read => break,
+                Step::Close => return (steps, said(&mut conversation).into_bytes()),
+                Step::AppendStart(tag, _) => conversation.accept_append(tag.clone()),
+                Step::Run(tag, Command::Idle) => conversation.idle(tag.clone()),
+                Step::Run(tag, _) | Step::AppendEnd(tag) => conversation.reply(tag, "OK"),
+                Step::SaslStart(tag, ..) => conversation.challenge(tag.clone(), b"?"),
+                Step::SaslResponse(tag, _) => conversation.login_failed(tag),
+                Step::AppendPiece(_) | Step::AppendCancel | Step::IdleEnd(_) => {}
+            }
+            // Pieces may be cut anywhere; together they are the same letter.
+            match (steps.last_mut(), step) {
+                (Some(Step::AppendPiece(before)), Step::AppendPiece(piece)) => before.extend(piece),
+                (_, step) => steps.push(step),
+            }
+        }
+    }
+    (steps, String::from_utf8_lossy(conversation.output()).into_owned().into_bytes())
+}
+
+/// Words that make and break commands.
+const WORDS: [&str; 32] = [
+    "a ",
+    "LOGIN ",
+    "x ",
+    "y",
+    "\r\n",
+    "{2}\r\n",
+    "{2+}\r\n",
+    "{3}",
+    "\"",
+    "\\",
+    "APPEND ",
+    "INBOX ",
+    "(",
+    ")",
+    "\\Seen",
+    "FETCH ",
+    "1:*",
+    ",",
+    "BODY[",
+    "]",
+    "<0.1>",
+    "UID ",
+    "SEARCH ",
+    "NOT ",
+    "OR ",
+    "AUTHENTICATE PLAIN",
+    "IDLE\r\n",
+    "DONE\r\n",
+    "*",
+    "\0",
+    "\u{fc}",
+    "STORE 1 +FLAGS ",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_cut_of_any_bytes_gives_the_same_steps(
+        words in proptest::collection::vec(0..WORDS.len(), 0..60),
+        noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+        cuts in proptest::collection::vec(1_usize..9, 1..5),
+        state in 0_usize..3,
+    ) {
+        let text: String = words.iter().map(|at| WORDS[*at]).collect();
+        let bytes = [text.as_bytes(), &noise, b"\r\nz NOOP\r\n"].concat();
+        let state = [State::NotAuthenticated, State::Authenticated, State::Selected][state];
+        let whole = played(&bytes, &[bytes.len()], state);
+        proptest::prop_assert_eq!(played(&bytes, &cuts, state), whole);
+    }
+}

@@ -184,11 +184,12 @@ impl Scanner {
             return false;
         }
         self.header.truncate(self.header_at_line);
-        let end = self.line_start - self.previous_end;
+        let mut end = self.line_start - self.previous_end;
         // The line end before a boundary belongs to the boundary (RFC 2046 section 5.1.1).
         let newlines = self.newlines - u64::from(self.previous_end > 0 && !self.previous_has_text);
         for open in self.open.split_off(at + 1).into_iter().rev() {
-            self.close_part(open, end, newlines);
+            // An empty body ends behind its header, even if the line end there belongs to the boundary.
+            end = self.close_part(open, end, newlines);
         }
         self.newlines += 1;
         self.in_header = false;
@@ -273,8 +274,8 @@ impl Scanner {
         part.body = body_start..body_start;
     }
 
-    /// Ends a part at `end`; `newlines` are the line ends before it.
-    fn close_part(&mut self, mut open: Open, end: u64, newlines: u64) {
+    /// Ends a part at `end`, but not before its body began; gives its end. `newlines` are the line ends before it.
+    fn close_part(&mut self, mut open: Open, end: u64, newlines: u64) -> u64 {
         if self.in_header {
             // The innermost part ends within its header.
             self.in_header = false;
@@ -284,6 +285,7 @@ impl Scanner {
         let part = &mut self.parts[open.part];
         part.body.end = end.max(part.body.start);
         part.lines = if part.body.is_empty() { 0 } else { newlines.saturating_sub(open.newlines_before) };
+        part.body.end
     }
 }
 

@@ -65,8 +65,9 @@ pub fn cut(range: Range<u64>, partial: Option<Partial>) -> Range<u64> {
 #[derive(Debug, Default)]
 pub struct HeaderEnd {
     seen: u64,
-    /// Bytes since the last line end, a CR not counted.
+    /// Bytes since the last line end.
     line_len: u64,
+    last: u8,
 }
 
 impl HeaderEnd {
@@ -74,12 +75,13 @@ impl HeaderEnd {
     pub fn feed(&mut self, chunk: &[u8]) -> Option<u64> {
         for &byte in chunk {
             self.seen += 1;
+            let is_empty = self.line_len == 0 || self.line_len == 1 && self.last == b'\r';
             match byte {
-                b'\n' if self.line_len == 0 => return Some(self.seen),
+                b'\n' if is_empty => return Some(self.seen),
                 b'\n' => self.line_len = 0,
-                b'\r' => {}
                 _ => self.line_len += 1,
             }
+            self.last = byte;
         }
         None
     }
@@ -151,5 +153,6 @@ mod tests {
         assert_eq!(end.feed(b"A: b\r\n\r"), None);
         assert_eq!(end.feed(b"\nbody"), Some(8));
         assert_eq!(HeaderEnd::default().feed(b"\nx"), Some(1));
+        assert_eq!(HeaderEnd::default().feed(b"A: b\n\r\r\nC: d\n\n"), Some(14));
     }
 }

@@ -93,3 +93,49 @@ fn long_headers_and_lines_are_bounded() {
     assert_eq!(structure.parts[0].body.end - structure.parts[0].body.start, 4);
     assert!(structure.parts[0].envelope.as_ref().unwrap().len() <= STRUCTURE_LEN_MAX);
 }
+
+/// Pieces that make and break letters.
+const PIECES: [&str; 16] = [
+    "Content-Type: multipart/mixed; boundary=a\r\n",
+    "Content-Type: multipart/digest; boundary=\"b\"\r\n",
+    "Content-Type: message/rfc822\r\n",
+    "Subject: x\r\n",
+    "\r\n",
+    "\n",
+    "--a\r\n",
+    "--a--\r\n",
+    "--b\n",
+    "--b--",
+    "text",
+    " ",
+    "\r",
+    "--",
+    "Content-Transfer-Encoding: base64\r\n",
+    "\u{fc}:",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_have_one_structure_and_every_part_lies_in_its_parent(
+        pieces in proptest::collection::vec(0..PIECES.len(), 0..80),
+        chunk in 1_usize..40,
+    ) {
+        let letter: String = pieces.iter().map(|at| PIECES[*at]).collect();
+        let structure = scan(letter.as_bytes(), usize::MAX);
+        proptest::prop_assert_eq!(&scan(letter.as_bytes(), chunk), &structure);
+        for part in &structure.parts {
+            proptest::prop_assert!(part.header.end == part.body.start && part.body.end <= letter.len() as u64);
+            let children = match &part.kind {
+                Kind::Multipart(children) => children.clone(),
+                Kind::Message(child) => vec![*child],
+                Kind::Leaf => vec![],
+            };
+            let mut from = part.body.start;
+            for child in children {
+                let child = &structure.parts[child];
+                proptest::prop_assert!(child.header.start >= from && child.body.end <= part.body.end);
+                from = child.body.end;
+            }
+        }
+    }
+}
