@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import time
@@ -70,7 +71,12 @@ class Node:
     def _is_up(self):
         if self.process.poll() is not None:
             raise Failed(f"{self.name} ended by itself with {self.process.returncode}; see {self.data_dir}.log")
-        if not os.path.exists(os.path.join(self.data_dir, "control.sock")):
+        # A killed process leaves its socket behind. A command that finds nobody there would open the store by itself,
+        # and so keep out the very node that is waited for.
+        try:
+            with socket.socket(socket.AF_UNIX) as door:
+                door.connect(os.path.join(self.data_dir, "control.sock"))
+        except OSError:
             return False
         identity = self.status()
         if not identity.get("imap") or not identity.get("smtp"):
@@ -129,6 +135,22 @@ class Node:
                               if line.lower().startswith(field.lower() + ":")]
         session.logout()
         return found
+
+    def letters(self, mailbox="INBOX", at_once=50):
+        """Every letter of a mailbox, its bytes as IMAP gives them; few are in memory at once."""
+        session = self.mailbox(mailbox)
+        kind, data = session.uid("SEARCH", "ALL")
+        if kind != "OK":
+            raise Failed(f"{self.name}: SEARCH was answered {kind}")
+        uids = (data[0] or b"").decode().split()
+        for start in range(0, len(uids), at_once):
+            wanted = uids[start:start + at_once]
+            kind, data = session.uid("FETCH", ",".join(wanted), "(BODY.PEEK[])")
+            found = [item[1] for item in data if isinstance(item, tuple)]
+            if kind != "OK" or len(found) != len(wanted):
+                raise Failed(f"{self.name}: FETCH of {len(wanted)} letters gave {kind} and {len(found)}")
+            yield from found
+        session.logout()
 
 
 def descendants(pid):
