@@ -1,5 +1,7 @@
 //! What felled or slowed other servers: after each of these the next program is served, and nothing has grown.
 
+#![allow(clippy::unwrap_used)] // A set-up that fails is a test that fails.
+
 use crate::imap_house::{Client, House};
 use onionskin::protocol::imap::limits::{MIME_PARTS_MAX, SEARCH_DEPTH_MAX};
 use std::fmt::Write as _;

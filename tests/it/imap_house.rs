@@ -1,5 +1,7 @@
 //! A desk over a simulated disk, and mail programs that talk to its IMAP face over streams in memory.
 
+#![allow(clippy::unwrap_used)] // A set-up that fails is a test that fails.
+
 use onionskin::face::imap;
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};

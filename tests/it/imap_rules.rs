@@ -1,5 +1,7 @@
 //! The rules of the house, through the eyes of a mail program: Outbox, Sent, time limits, going down.
 
+#![allow(clippy::unwrap_used)] // A set-up that fails is a test that fails.
+
 use crate::imap_house::{Client, House};
 use onionskin::model::address::MailAddress;
 use onionskin::protocol::imap::limits::{APPEND_TIMEOUT, IDLE_TIMEOUT, LOGIN_TIMEOUT};

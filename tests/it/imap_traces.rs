@@ -1,6 +1,8 @@
 //! Replays the scripts of `tests/traces/imap` against the IMAP face over a new store. `README.md` there tells their
 //! form. What the server says must also be IMAP in the eyes of another implementation.
 
+#![allow(clippy::unwrap_used)] // A set-up that fails is a test that fails.
+
 use crate::imap_house::{Client, House};
 use imap_codec::decode::{Decoder as _, ResponseDecodeError};
 use imap_codec::{GreetingCodec, ResponseCodec};
