@@ -1,12 +1,15 @@
 //! The integration tests: one binary, over the memory network, in paused time.
 
 mod absence;
+mod clocks;
+mod disks;
 mod happy_path;
 mod imap_hostile;
 mod imap_house;
 mod imap_rules;
 mod imap_traces;
 mod once;
+mod outbox;
 mod recipients;
 mod refusals;
 mod tidy;

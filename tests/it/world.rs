@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOPBACK_LEN: usize = 64 * 1024;
 /// Longest that a stranger's dial takes.
 const DIAL_DEADLINE: Duration = Duration::from_secs(60);
-/// How often a wish is looked at while it is waited for.
+/// How often a wish is looked at while it is waited for, at first; later every fiftieth part of the wait.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Everybody, and the network between them.
@@ -437,7 +437,7 @@ pub(crate) async fn within(limit: Duration, what: &str, is_true: impl AsyncFn() 
     let begun = Instant::now();
     while !is_true().await {
         assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY.max(begun.elapsed() / 50)).await;
     }
     begun.elapsed()
 }
