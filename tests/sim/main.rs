@@ -1,0 +1,196 @@
+//! The simulator: people write to each other for a week of paused time while everything goes wrong. Then all faults
+//! stop, everything must settle, and every mailbox is read over IMAP. The world is that of the tests (`it/world.rs`);
+//! `life` lives one run, `weather` draws what goes wrong, `ledger` judges, `scenarios` are the runs with a script.
+//!
+//! One seed, one run: `scripts/sim --seed N` repeats it to the byte; `--trace` tells it line by line.
+//!
+//! | column | what it counts (a letter to three people is three letters here) |
+//! |---|---|
+//! | `letters` | letters that got their `250`, or lie in the author's Sent |
+//! | `delivered` | of these: in exactly one mailbox of the reader, once, with the author's bytes |
+//! | `returned` | of these: reported as undeliverable in the author's INBOX, rightly: the name does not exist, or the reader was never there between acceptance and deadline (`ledger`) |
+//! | `lost` | of these: neither, or with other bytes, or returned wrongly; and letters once shown over IMAP that are gone |
+//! | `duplicated` | copies beyond the first, of any letter, and reports beyond the first |
+//! | `unanswered` | submissions that a crash cut off before their answer: there at most once |
+//! | `refused` | submissions that were refused: there at most once |
+//! | `crashes` | power cuts: unsynced writes lost, kept or torn |
+//! | `dials`, `cuts` | dials on the network; streams cut in the midst |
+//! | `settled` | how long after the last fault until nothing waited any more |
+//! | `trace` | hash of everything that happened and of every byte in every mailbox: equal means the same run |
+
+mod ledger;
+mod life;
+mod options;
+mod scenarios;
+mod trace;
+mod weather;
+#[path = "../it/world.rs"]
+mod world;
+
+use life::{Run, Wish};
+use options::{Asked, Options};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Seeds of every test run: 1 to 3 by convention, then those that once found a fault.
+const FIXED_SEEDS: [u64; 3] = [1, 2, 3];
+/// Seeds that no run has had before, in every test run.
+const FRESH_SEEDS: usize = 2;
+/// The seed that is run twice, to show that a seed repeats its run.
+const REPEATED_SEED: u64 = 1;
+
+/// One run and how long it took.
+struct Done {
+    name: String,
+    run: Run,
+    took: Duration,
+}
+
+fn main() -> ExitCode {
+    match options::parse(std::env::args().skip(1)) {
+        Ok(Asked::Run(options)) => simulate(&options),
+        Ok(Asked::Nothing) => {
+            println!("test result: ok. 0 passed; 0 failed");
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Told(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("sim: {error}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn simulate(options: &Options) -> ExitCode {
+    let started = Instant::now();
+    let mut faults = Vec::new();
+    let mut done = Vec::new();
+    let seeds = match options.seed {
+        Some(seed) => (0..options.seeds.unwrap_or(1)).map(|n| seed.wrapping_add(n)).collect(),
+        None => {
+            let fresh = fresh_seeds(options.seeds.map_or(FRESH_SEEDS, |seeds| seeds as usize));
+            println!("fresh seeds: {fresh:?}; to run one again: scripts/sim --seed N{}", options.as_flags());
+            let fixed = if options.seeds.is_none() { FIXED_SEEDS.to_vec() } else { Vec::new() };
+            [fixed, fresh].concat()
+        }
+    };
+    let wishes = seeds.iter().map(|&seed| options.wish(seed)).collect();
+    done.extend(weeks(wishes, &mut faults));
+    if options.seed.is_none() && options.seeds.is_none() {
+        done.extend(scripted(&mut faults));
+        repeats(&done, options, &mut faults);
+    }
+    report(&done, &faults, started.elapsed())
+}
+
+/// Runs the weeks, as many at a time as the machine has processors.
+fn weeks(wishes: Vec<Wish>, faults: &mut Vec<String>) -> Vec<Done> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(wishes.len());
+    let total = wishes.len();
+    let waiting = Mutex::new(wishes.into_iter().enumerate());
+    let done = Mutex::new(Vec::with_capacity(total));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().expect("no holder panics").next();
+                    let Some((at, wish)) = next else { return };
+                    let name = format!("seed {}", wish.seed);
+                    let begun = Instant::now();
+                    let run = std::panic::catch_unwind(|| life::live(&wish));
+                    if let Ok(run) = &run {
+                        println!("{name}: {}  {:.1} s", run.columns(), begun.elapsed().as_secs_f64());
+                    }
+                    done.lock().expect("no holder panics").push((at, name, run, begun.elapsed()));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no holder panics");
+    done.sort_by_key(|(at, ..)| *at);
+    let mut runs = Vec::new();
+    for (_, name, run, took) in done {
+        match run {
+            Ok(run) => runs.push(Done { name, run, took }),
+            Err(_) => faults.push(format!("{name}: the run broke off; see above")),
+        }
+    }
+    runs
+}
+
+/// The runs with a script.
+fn scripted(faults: &mut Vec<String>) -> Vec<Done> {
+    let mut runs = Vec::new();
+    for (name, scenario) in scenarios::ALL {
+        let begun = Instant::now();
+        match std::panic::catch_unwind(scenario) {
+            Ok(run) => {
+                let took = begun.elapsed();
+                println!("{name}: {}  {:.1} s", run.columns(), took.as_secs_f64());
+                runs.push(Done { name: name.into(), run, took });
+            }
+            Err(_) => faults.push(format!("{name}: broke off; see above")),
+        }
+    }
+    runs
+}
+
+/// Runs one seed again and compares.
+fn repeats(done: &[Done], options: &Options, faults: &mut Vec<String>) {
+    let name = format!("seed {REPEATED_SEED}");
+    let again = weeks(vec![options.wish(REPEATED_SEED)], faults);
+    let traces = |runs: &[Done]| -> Vec<_> {
+        runs.iter().filter(|done| done.name == name).map(|done| done.run.trace.clone()).collect()
+    };
+    let (first, second) = (traces(done), traces(&again));
+    if first.is_empty() || first != second {
+        faults.push(format!("{name} did not repeat its run: {first:?}, then {second:?}"));
+    }
+}
+
+fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {
+    let mut sum = [0; 5];
+    let mut faults = faults.to_vec();
+    for Done { name, run, .. } in done {
+        let tally = &run.tally;
+        let columns = [tally.letters, tally.delivered, tally.returned, tally.lost, tally.duplicated];
+        sum.iter_mut().zip(columns).for_each(|(sum, column)| *sum += column);
+        faults.extend(run.faults.iter().map(|fault| format!("{name}: {fault}")));
+        if tally.delivered == 0 {
+            faults.push(format!("{name}: nothing was delivered"));
+        }
+    }
+    for fault in &faults {
+        println!("FAULT {fault}");
+    }
+    let slowest = done.iter().map(|done| done.took).max().unwrap_or_default();
+    println!(
+        "{} runs in {:.1} s, the slowest {:.1} s",
+        done.len(),
+        took.as_secs_f64(),
+        slowest.as_secs_f64()
+    );
+    let [letters, delivered, returned, lost, duplicated] = sum;
+    let failed = lost > 0 || duplicated > 0 || delivered == 0 || !faults.is_empty();
+    let word = if failed { "FAILED" } else { "ok" };
+    let bad = faults.len().max(usize::from(failed));
+    println!("test result: {word}. {} passed; {bad} failed", done.len());
+    println!(
+        "letters={letters} delivered={delivered} returned={returned} lost={lost} duplicated={duplicated}"
+    );
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn fresh_seeds(count: usize) -> Vec<u64> {
+    let fresh = || {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).expect("the system gives randomness");
+        // Short enough to be typed.
+        u64::from(u32::from_be_bytes(bytes))
+    };
+    (0..count).map(|_| fresh()).collect()
+}
