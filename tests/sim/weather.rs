@@ -55,7 +55,8 @@ pub(crate) fn turn(rng: &mut StdRng, people: usize) -> Turn {
         0..46 => Turn::Write { author: who, letters: rng.random_range(1..=3) },
         46..60 => {
             let other = NodeId(rng.random_range(0..people));
-            Turn::PowerCut { victim: other, operations: rng.random_range(0..CUT_WITHIN), author: who }
+            let victim = if rng.random() { who } else { other };
+            Turn::PowerCut { victim, operations: rng.random_range(0..CUT_WITHIN), author: who }
         }
         60..65 => Turn::Crash { victim: who },
         65..70 => Turn::Stop { who, back: lasting(rng, 10, 12 * 3600) },

@@ -138,6 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_that_the_system_refuses_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("a");
+        let disk = RealDisk::open(&root).unwrap();
+        // No device of this kind can be synced, and no directory that is gone can be entered. Who never asks the
+        // system is not told so.
+        std::os::unix::fs::symlink("/dev/null", root.join("x")).unwrap();
+        let file = disk.open("x", OpenMode::Existing).unwrap();
+        assert!(file.sync().is_err());
+        fs::remove_dir_all(&root).unwrap();
+        assert!(disk.sync_dir().is_err());
+    }
+
+    #[test]
     fn names_that_leave_the_directory_are_refused() {
         let temp = tempfile::tempdir().unwrap();
         let disk = RealDisk::open(temp.path()).unwrap();
