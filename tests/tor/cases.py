@@ -1,0 +1,209 @@
+"""The tests on Tor: each takes the world, raises if something did not come about, and gives a figure to show.
+
+A test's name says what must be true. The limits in seconds are promises to the user, not patience with the machine.
+"""
+import hashlib
+import os
+import smtplib
+import subprocess
+import time
+
+import leaks
+import nodes
+from world import (StockTor, arrives, body_of, fetch, fresh, header_of, mark_memory, memory, processes_about, testnet)
+
+BACK_SECS = 60  # after an absence or an outage
+PATIENCE_SECS = 300  # how long a late letter is waited for, to say how late it was
+AWAY_SECS = 60
+LONG_AWAY_SECS = 600
+STOP_SECS = 10
+BIG_BYTES = 50 * 1024 * 1024
+GROWTH_MAX_KIB = 16 * 1024
+
+
+def letters_go_both_ways(world):
+    took = []
+    for source, target in (world.ann, world.bob), (world.bob, world.ann):
+        subject, body = fresh("both ways"), fresh("a body")
+        world.write(source, target, subject, body)
+        uid, seconds = arrives(target, subject, BACK_SECS)
+        letter = fetch(target, uid)
+        assert body_of(letter) == f"{body}\r\n".encode(), "the body is not what was written"
+        proof = header_of(letter, "Authentication-Results") or ""
+        assert "pass" in proof, f"the author is not shown as proved: {proof}"
+        took.append(f"{seconds:.1f} s")
+    return "arrived after " + " and ".join(took)
+
+
+def a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open(world):
+    host = world.bob.address.partition("@")[2]
+    subject = fresh("from a stranger")
+    with StockTor(os.path.join(world.work, "stock")) as tor:
+        stream = tor.connect_when_ready(host, 25, 120)
+        session = smtplib.SMTP(timeout=60, local_hostname="stranger.example")
+        session.sock = stream
+        code, _ = session.getreply()
+        assert code == 220, f"greeted with {code}"
+        session.sendmail("stranger@example.org", [world.bob.address],
+                         f"From: stranger@example.org\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+        code, said = session.docmd("RCPT", "TO:<x@example.org>")
+        assert code >= 500, f"a recipient elsewhere was answered {code} {said}"
+        session.quit()
+        for port in 24, 26, 80, 143, 587, world.bob.imap, world.bob.smtp:
+            answer = tor.connect(host, port)
+            assert isinstance(answer, int), f"port {port} is open"
+    arrives(world.bob, subject, BACK_SECS)
+
+
+def a_letter_to_a_stopped_node_arrives_by_itself(world):
+    return absence(world, 10)
+
+
+def absence(world, away):
+    """Bob away for some time; gives how soon after his start the letter was there, nobody touching Ann."""
+    subject = fresh("while you were away")
+    world.bob.stop()
+    begun = time.monotonic()
+    world.write(world.ann, world.bob, subject, fresh("it waited"))
+    nodes.wait_until("the letter has been tried in vain", 90, lambda: tries(world.ann) > 0)
+    time.sleep(max(0, away - (time.monotonic() - begun)))
+    assert world.ann.status()["waiting"] == 1
+    tried = tries(world.ann)
+    world.bob.start()
+    _, seconds = arrives(world.bob, subject, PATIENCE_SECS)
+    nodes.wait_until("the queue knows it", 30, lambda: world.ann.status()["waiting"] == 0)
+    assert seconds <= BACK_SECS, f"it took {seconds:.1f} s"
+    return f"away for {time.monotonic() - begun - seconds:.0f} s, {tried} tries; there {seconds:.1f} s after the start"
+
+
+def tries(node):
+    return max((row["tries"] for row in queue(node)), default=0)
+
+
+def queue(node):
+    import json
+    listed = json.loads(node.command("queue", "list", "--json"))
+    return listed["queue"] if isinstance(listed, dict) else listed
+
+
+def a_frozen_network_carries_letters_again_when_it_thaws(world):
+    return outage(world, "freeze", "thaw")
+
+
+def a_killed_network_carries_letters_again_when_it_is_revived(world):
+    return outage(world, "kill", "revive")
+
+
+def outage(world, take, give):
+    """The network away until both nodes say so, at least a minute; a letter written meanwhile arrives soon after."""
+    subject = fresh("in the outage")
+    testnet(take)
+    gone = time.monotonic()
+    world.write(world.ann, world.bob, subject, fresh("no way out"))
+    nodes.wait_until("both nodes notice", PATIENCE_SECS,
+                     lambda: not any(node.status()["reachable"] for node in world.pair), 0.5)
+    noticed = time.monotonic() - gone
+    time.sleep(max(0, AWAY_SECS - noticed))
+    testnet(give)
+    back = time.monotonic()
+    arrives(world.bob, subject, PATIENCE_SECS)
+    delivered = time.monotonic() - back
+    for node in world.pair:
+        world.reachable(node, PATIENCE_SECS)
+    reachable = time.monotonic() - back
+    late = f"noticed after {noticed:.0f} s; delivered {delivered:.1f} s and reachable at most {reachable:.1f} s after"
+    assert max(delivered, reachable) <= BACK_SECS, late
+    return late
+
+
+def a_second_node_on_the_same_data_is_refused(world):
+    done = subprocess.run([world.binary, "--data-dir", world.ann.data_dir, "up", "--network", world.network,
+                           "--imap-port", "0", "--smtp-port", "0"], capture_output=True, timeout=60, text=True)
+    assert done.returncode == 75, f"it ended {done.returncode}: {done.stderr}"  # EX_TEMPFAIL
+    assert "running already" in done.stderr, done.stderr
+    subject = fresh("still here")
+    world.write(world.bob, world.ann, subject, "The first goes on.")
+    arrives(world.ann, subject, BACK_SECS)
+    return done.stderr.strip().splitlines()[0]
+
+
+def told_to_end_a_node_ends_and_leaves_nothing_running(world):
+    subject = fresh("last words")
+    world.write(world.ann, world.bob, subject, "A session is open now.")
+    arrives(world.bob, subject, BACK_SECS)
+    idle = world.ann.mailbox()
+    took = []
+    for node in world.pair:
+        process, begun = node.process, time.monotonic()
+        node.stop()
+        took.append(time.monotonic() - begun)
+        assert process.returncode == 0, f"{node.name} ended {process.returncode}"
+        left = processes_about(node.data_dir)
+        assert not left, f"these processes are left: {left}"
+        assert not os.path.exists(os.path.join(node.data_dir, "control.sock")), "the control socket is left"
+    idle.shutdown()
+    assert max(took) <= STOP_SECS, f"it took {max(took):.1f} s"
+    return "ended after " + " and ".join(f"{seconds:.1f} s" for seconds in took)
+
+
+def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
+    lines = os.urandom(54 * 1024).hex()
+    block = "\r\n".join(lines[at:at + 76] for at in range(0, len(lines), 76)) + "\r\n"
+    body = block * (BIG_BYTES // len(block) + 1)
+    subject, before = fresh("the film"), {node.name: mark_memory(node) for node in world.pair}
+    begun = time.monotonic()
+    world.write(world.ann, world.bob, subject, body)
+    accepted = time.monotonic() - begun
+    uid, _ = arrives(world.bob, subject, PATIENCE_SECS * 4, 1)
+    arrived = time.monotonic() - begun
+    growth = {node.name: memory(node)[1] - before[node.name] for node in world.pair}
+    got = body_of(fetch(world.bob, uid))
+    reading = memory(world.bob)[1] - before["bob"]
+    wanted = hashlib.sha256((body + "\r\n").encode()).digest()
+    assert hashlib.sha256(got).digest() == wanted, f"{len(got)} bytes arrived and are others than the {len(body) + 2} sent"
+    figures = (f"accepted after {accepted:.0f} s, there after {arrived:.0f} s; resident memory grew at most by "
+               f"{growth['ann'] / 1024:.1f} MiB at the author, {growth['bob'] / 1024:.1f} MiB at the reader "
+               f"({reading / 1024:.1f} MiB with reading it over IMAP), from {before['ann'] / 1024:.0f} and "
+               f"{before['bob'] / 1024:.0f} MiB")
+    assert max(*growth.values(), reading) <= GROWTH_MAX_KIB, figures
+    return figures
+
+
+def the_disk_holds_no_address_no_key_no_words_and_no_letter(world):
+    """After all the others, so that the nodes have done all they do; while they run, and after a kill."""
+    if len(world.written) < 4:
+        letters_go_both_ways(world)
+    needles = {}
+    for node in world.pair:
+        entropy, words = leaks.PEOPLE[node.name]
+        needles |= leaks.of_identity(words, bytes.fromhex(entropy))
+        host = node.address.partition("@")[2].removesuffix(".onion").encode()
+        assert needles.get(host) == "address", "the key derived here is not the node's"
+        needles[node.password.encode()] = "app password"
+    for text in world.written:
+        needles |= dict.fromkeys(leaks.text_spellings(text), "subject or body")
+    missed = leaks.planted(os.path.join(world.work, "planted"), needles)
+    assert not missed, f"the search does not find {missed[:5]}"
+    files = 0
+    for _ in range(2):
+        for node in world.pair:
+            found, read = leaks.search(node.data_dir, needles)
+            assert not found, f"found: {sorted(set(found))[:10]}"
+            assert read > 5, f"only {read} files in {node.data_dir}"
+            files += read
+            node.kill()
+    return f"{len(needles)} needles in {files} files"
+
+
+ALL = [letters_go_both_ways, a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
+       a_letter_to_a_stopped_node_arrives_by_itself, a_second_node_on_the_same_data_is_refused,
+       told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
+       a_frozen_network_carries_letters_again_when_it_thaws, a_killed_network_carries_letters_again_when_it_is_revived,
+       the_disk_holds_no_address_no_key_no_words_and_no_letter]
+
+
+def a_letter_to_a_node_away_for_ten_minutes_arrives_by_itself(world):
+    return absence(world, LONG_AWAY_SECS)
+
+
+LONG = [a_letter_to_a_node_away_for_ten_minutes_arrives_by_itself]
