@@ -12,7 +12,7 @@ use onionskin::node::desk::Desk;
 use onionskin::node::submit;
 use onionskin::protocol::sasl::{ITERATIONS, Verifier};
 use onionskin::store::credentials::CredentialRecord;
-use onionskin::store::disk::SimDisk;
+use onionskin::store::disk::{AfterCrash, SimDisk};
 use onionskin::store::vault::MasterKey;
 use onionskin::store::{Run, Store, StoreOptions};
 use rand::SeedableRng as _;
@@ -25,30 +25,44 @@ use tokio::sync::watch;
 pub(crate) const START: UnixTime = UnixTime(1_769_936_400);
 pub(crate) const PASSWORD: &str = "secret";
 
-/// An identity, its store, and whether the node goes down.
+/// An identity, its store and disk, and whether the node goes down.
 pub(crate) struct House {
     pub(crate) desk: Arc<Desk>,
+    pub(crate) disk: SimDisk,
     pub(crate) down: watch::Sender<bool>,
 }
 
 impl House {
     pub(crate) async fn new() -> Self {
-        let key = MasterKey::generate(&mut StdRng::from_seed([1; 32]));
+        let disk = SimDisk::new();
         let options = StoreOptions { run: Run::Inline, seed: [2; 32] };
-        let store = Store::create(Arc::new(SimDisk::new()), &key, options, START).await.unwrap();
+        let store = Store::create(Arc::new(disk.clone()), &key(), options, START).await.unwrap();
+        let house = Self::with(store, disk).await;
+        let verifier = Verifier::from_password(PASSWORD, b"salt of 16 bytes", ITERATIONS);
+        let record = CredentialRecord {
+            label: "test".to_owned(),
+            user: house.desk.identity().address().full(),
+            verifier: serde_cbor::to_vec(&verifier).unwrap(),
+            created: START,
+        };
+        house.desk.store().write(move |tx| tx.credentials().add(&record)).await.unwrap();
+        house
+    }
+
+    /// The house after a power cut that lost or kept what was not synced.
+    pub(crate) async fn after_crash(&self, how: AfterCrash) -> Self {
+        let disk = self.disk.after_crash(how);
+        let options = StoreOptions { run: Run::Inline, seed: [6; 32] };
+        let store = Store::open(Arc::new(disk.clone()), &key(), options).await.unwrap();
+        Self::with(store, disk).await
+    }
+
+    async fn with(store: Store, disk: SimDisk) -> Self {
         let words = RecoveryWords::from_entropy([3; 32]);
         let identity = Identity::from_words(&words, LocalPart::parse("me").unwrap(), START);
         let clock = Arc::new(TokioClock::starting_at(START));
         let desk = Desk::new(identity, store, clock, [4; 32]).await.unwrap();
-        let verifier = Verifier::from_password(PASSWORD, b"salt of 16 bytes", ITERATIONS);
-        let record = CredentialRecord {
-            label: "test".to_owned(),
-            user: desk.identity().address().full(),
-            verifier: serde_cbor::to_vec(&verifier).unwrap(),
-            created: START,
-        };
-        desk.store().write(move |tx| tx.credentials().add(&record)).await.unwrap();
-        Self { desk: Arc::new(desk), down: watch::channel(false).0 }
+        Self { desk: Arc::new(desk), disk, down: watch::channel(false).0 }
     }
 
     /// A mail program that has read the greeting.
@@ -74,6 +88,10 @@ impl House {
         parcel.write(letter.as_bytes()).await;
         parcel.finish().await.unwrap();
     }
+}
+
+fn key() -> MasterKey {
+    MasterKey::generate(&mut StdRng::from_seed([1; 32]))
 }
 
 /// A mail program.
@@ -155,6 +173,16 @@ impl Client {
         self.send(letter).await;
         self.send(b"\r\n").await;
         self.answer().await.1
+    }
+
+    /// The connection must end within a literal.
+    pub(crate) async fn cut_short(&mut self) {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).await.unwrap();
+        let len = literal_len(&line).unwrap();
+        let mut literal = Vec::new();
+        self.stream.read_to_end(&mut literal).await.unwrap();
+        assert!(literal.len() < len, "{} of {len} bytes came", literal.len());
     }
 
     /// Reads to the end of the connection.

@@ -5,6 +5,7 @@
 use crate::imap_house::{Client, House};
 use onionskin::model::address::MailAddress;
 use onionskin::protocol::imap::limits::{APPEND_TIMEOUT, IDLE_TIMEOUT, LOGIN_TIMEOUT};
+use onionskin::store::disk::AfterCrash;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -210,4 +211,74 @@ mod scram {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_with_ok_survives_a_power_cut() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    client.append("INBOX (\\Flagged)", b"Subject: kept\r\n\r\n1\r\n").await;
+    client.append("INBOX", b"Subject: moved\r\n\r\n2\r\n").await;
+    client.append("INBOX", b"Subject: gone\r\n\r\n3\r\n").await;
+    client.ok("CREATE Later").await;
+    client.ok("SELECT INBOX").await;
+    client.ok("MOVE 2 Later").await;
+    client.ok("STORE 2 +FLAGS (\\Deleted)").await;
+    client.ok("EXPUNGE").await;
+    client.ok("STORE 1 +FLAGS (Word)").await;
+    for how in [AfterCrash::Lost, AfterCrash::Kept, AfterCrash::Torn(1), AfterCrash::Torn(2)] {
+        let after = house.after_crash(how).await;
+        let mut client = after.login().await;
+        client.ok("EXAMINE INBOX").await;
+        let lines = client.ok("FETCH 1:* (UID FLAGS BODY.PEEK[])").await;
+        let letter = "* 1 FETCH (UID 1 FLAGS (\\Flagged Word) BODY[] {20}\r\nSubject: kept\r\n\r\n1\r\n)";
+        assert_eq!(lines, [letter], "{how:?}");
+        assert_eq!(client.ok("STATUS Later (MESSAGES)").await, ["* STATUS \"Later\" (MESSAGES 1)"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    assert!(client.append("INBOX", b"first\r\n").await.starts_with("t OK"));
+    house.disk.set_capacity(Some(house.disk.used()));
+    let large = vec![b'x'; 3_000_000];
+    for _ in 0..3 {
+        let answer = client.append("INBOX", &large).await;
+        assert_eq!(answer, "t NO [LIMIT] the disk is full");
+    }
+    client.ok("SELECT INBOX").await;
+    let lines = client.ok("FETCH 1:* BODY[]").await;
+    assert_eq!(lines.len(), 1, "what is there can be read, though it cannot be marked as seen: {lines:?}");
+    house.disk.set_capacity(None);
+    assert!(client.append("INBOX", &large).await.starts_with("t OK"));
+    assert_eq!(client.ok("STATUS INBOX (MESSAGES)").await, ["* STATUS \"INBOX\" (MESSAGES 2)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_letter_is_told_and_the_others_are_shown() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let large = vec![b'x'; 100_000];
+    for letter in [&b"Subject: 1\r\n\r\n"[..], &large, b"Subject: 3\r\n\r\n"] {
+        assert!(client.append("INBOX", letter).await.starts_with("t OK"));
+    }
+    let names = onionskin::store::disk::Disk::list(&house.disk).unwrap();
+    let segment = names.iter().find(|name| name.contains("seg")).unwrap();
+    // In the middle of the second letter.
+    house.disk.flip_bit(segment, 8 * 30_000);
+    client.ok("SELECT INBOX").await;
+    let (lines, answer) = client.run("FETCH 1:* (ENVELOPE)").await;
+    assert!(answer.starts_with("t NO [CORRUPTION]"), "{answer}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("* 1 ") && lines[1].starts_with("* 3 "));
+    client.ok("FETCH 1:* (FLAGS RFC822.SIZE)").await;
+    assert_eq!(client.ok("SEARCH TEXT subject").await, ["* SEARCH 1 3"]);
+    // Where the damage shows only after the first bytes were sent, the connection breaks off: nothing is made up.
+    client.send(b"t FETCH 2 BODY.PEEK[]\r\n").await;
+    client.cut_short().await;
+    let mut next = house.login().await;
+    next.ok("SELECT INBOX").await;
+    next.ok("FETCH 3 BODY[]").await;
 }
