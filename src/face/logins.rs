@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::credentials::{CredentialNo, CredentialRecord};
 use data_encoding::BASE32_NOPAD;
 
-/// Random bytes in a password: 125 bits and a little, in 26 characters that can be typed.
+/// Random bytes in a password: 128 bits, in 26 characters that can be typed.
 const PASSWORD_BYTES: usize = 16;
 
 /// A password just made.
