@@ -24,6 +24,9 @@ const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Shortest pause, should something due not have been started after all.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Pause with a peer after what became of a try could not be kept: the same letter is still due, and would be sent
+/// again and again.
+const REST: Duration = Duration::from_secs(60);
 /// How often a greeting is tried, and the pause between tries: within a minute of our coming up.
 const GREETINGS_MAX: u32 = 3;
 const GREETING_PAUSE: Duration = Duration::from_secs(15);
@@ -54,6 +57,8 @@ pub(super) struct Delivery {
     greetings: BTreeMap<OnionAddress, Greeting>,
     /// Peers whose last dial found nobody.
     absent: BTreeSet<OnionAddress>,
+    /// Peers that are let alone until then, because the outcome of the last try could not be kept.
+    resting: BTreeMap<OnionAddress, tokio::time::Instant>,
     /// Peers for whom something is due and no place is free: the end of a session wakes us, no timer need.
     no_place: BTreeSet<OnionAddress>,
 }
@@ -67,6 +72,7 @@ impl Delivery {
             pushed: BTreeSet::new(),
             greetings: BTreeMap::new(),
             absent: BTreeSet::new(),
+            resting: BTreeMap::new(),
             no_place: BTreeSet::new(),
         }
     }
@@ -143,6 +149,8 @@ impl Delivery {
     /// Starts sessions with peers that have something due, those seen last first.
     async fn start_due(&mut self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) {
         self.no_place.clear();
+        let at = tokio::time::Instant::now();
+        self.resting.retain(|_, until| *until > at);
         let mut due: Vec<OnionAddress> = Vec::new();
         for (peer, entries) in waiting {
             if !self.pushed.contains(peer) && !entries.iter().any(|entry| entry.is_due(now)) {
@@ -153,11 +161,11 @@ impl Delivery {
                 None => due.push(*peer),
             }
         }
-        let at = tokio::time::Instant::now();
         let greet = self.greetings.iter().filter(|(_, greeting)| greeting.at <= at).map(|(peer, _)| *peer);
         due.extend(greet.filter(|peer| !self.live.contains_key(peer)).collect::<Vec<_>>());
         due.sort();
         due.dedup();
+        due.retain(|peer| !self.resting.contains_key(peer));
         if due.is_empty() {
             return;
         }
@@ -213,6 +221,9 @@ impl Delivery {
             }
         };
         let Some(live) = self.live.remove(&ended.peer) else { return };
+        if !ended.kept {
+            self.resting.insert(ended.peer, tokio::time::Instant::now() + REST);
+        }
         if live.again {
             self.pushed.insert(ended.peer);
         }
@@ -235,12 +246,15 @@ impl Delivery {
     /// How long there will be nothing to do. With nothing waiting: until asked.
     fn pause(&self, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) -> Duration {
         let at = tokio::time::Instant::now();
-        let is_free = |peer: &OnionAddress| !self.live.contains_key(peer) && !self.no_place.contains(peer);
+        let is_free = |peer: &OnionAddress| {
+            !self.live.contains_key(peer) && !self.no_place.contains(peer) && !self.resting.contains_key(peer)
+        };
+        let rested = self.resting.values().map(|until| until.saturating_duration_since(at)).min();
         let greetings = self.greetings.iter().filter(|(peer, _)| is_free(peer));
         let greeting = greetings.map(|(_, greeting)| greeting.at.saturating_duration_since(at)).min();
         let entries = waiting.iter().filter(|(peer, _)| is_free(peer)).flat_map(|(_, all)| all);
         let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
-        [greeting, retry]
+        [greeting, retry, rested]
             .into_iter()
             .flatten()
             .min()

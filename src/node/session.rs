@@ -50,6 +50,8 @@ pub(super) struct Ended {
     pub(super) reached: bool,
     /// The peer was told that we are up.
     pub(super) greeted: bool,
+    /// What became of each try is kept; if not, the same entries are still due.
+    pub(super) kept: bool,
 }
 
 /// What waits for one peer under one letter id: served by one transaction.
@@ -61,7 +63,7 @@ struct Batch {
 
 /// The whole conversation.
 pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
-    let mut ended = Ended { peer: work.peer, reached: false, greeted: false };
+    let mut ended = Ended { peer: work.peer, reached: false, greeted: false, kept: true };
     let begun = node.moment();
     let stream = match node.transport.dial(work.peer, PORT, DIAL_DEADLINE).await {
         Ok(stream) => stream,
@@ -73,7 +75,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
                 DialError::NetworkDown => Outcome::NetworkDown,
                 DialError::Ours(text) => Outcome::Ours(text),
             };
-            settle_due(&node, &work, begun, &BTreeSet::new(), &outcome).await;
+            ended.kept = settle_due(&node, &work, begun, &BTreeSet::new(), &outcome).await;
             return ended;
         }
     };
@@ -84,7 +86,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
         tracing::debug!(cause = %failure.cause, "a conversation with a peer broke off");
         // What was not tried on this connection shares its fate, so that a peer that breaks off is not dialled again
         // at once, and for ever.
-        settle_due(&node, &work, begun, &tried, &failure_outcome(&failure)).await;
+        ended.kept &= settle_due(&node, &work, begun, &tried, &failure_outcome(&failure)).await;
     }
     ended
 }
@@ -109,11 +111,13 @@ async fn converse(
             let outcomes = deliver(node, line, &batch).await;
             ended.reached |= line.client.peer().is_some();
             match outcomes {
-                Ok(outcomes) => node.settle(begun, batch.numbers.into_iter().zip(outcomes).collect()).await,
+                Ok(outcomes) => {
+                    ended.kept &= node.settle(begun, batch.numbers.into_iter().zip(outcomes).collect()).await;
+                }
                 Err(failure) => {
                     let outcome = failure_outcome(&failure);
                     let all = batch.numbers.into_iter().map(|no| (no, outcome.clone())).collect();
-                    node.settle(begun, all).await;
+                    ended.kept &= node.settle(begun, all).await;
                     return Err(failure);
                 }
             }
@@ -227,15 +231,21 @@ fn failure_outcome(failure: &Failure) -> Outcome {
 }
 
 /// Settles every entry that was due for this session and not tried.
-async fn settle_due(node: &Node, work: &Work, begun: Moment, tried: &BTreeSet<QueueNo>, outcome: &Outcome) {
+async fn settle_due(
+    node: &Node,
+    work: &Work,
+    begun: Moment,
+    tried: &BTreeSet<QueueNo>,
+    outcome: &Outcome,
+) -> bool {
     let now = node.desk.now();
-    let Ok(waiting) = node.desk.queue_for(work.peer).await else { return };
+    let Ok(waiting) = node.desk.queue_for(work.peer).await else { return false };
     let due = waiting
         .into_iter()
         .filter(|(no, entry)| !tried.contains(no) && (work.pushed || entry.is_due(now)))
         .map(|(no, _)| (no, outcome.clone()))
         .collect();
-    node.settle(begun, due).await;
+    node.settle(begun, due).await
 }
 
 fn lost() -> Failure {

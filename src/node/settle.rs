@@ -31,16 +31,20 @@ struct Judged {
 
 impl Node {
     /// Settles tries that were begun at `begun` and have just ended.
-    pub(super) async fn settle(&self, begun: Moment, tries: Vec<(QueueNo, Outcome)>) {
+    ///
+    /// Gives whether that is kept; if not, the same entries are still due.
+    pub(super) async fn settle(&self, begun: Moment, tries: Vec<(QueueNo, Outcome)>) -> bool {
         if tries.is_empty() {
-            return;
+            return true;
         }
         let ended = self.moment();
         if let Err(error) = settle(&self.desk, begun, ended, tries).await {
             // Nothing is lost: the entries wait as they were, and the peer knows the letter's id.
             self.desk.trouble.note("queue", format!("the queue cannot be written: {error}"));
+            false
         } else {
             self.desk.trouble.clear("queue");
+            true
         }
     }
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// Longest user name or password, in bytes (RFC 4616 leaves it to us; 255 is its recommendation).
 const NAME_LEN_MAX: usize = 255;
 /// Most app passwords of one user that are tried: each costs SCRAM two hashes.
-const VERIFIERS_MAX: usize = 64;
+const VERIFIERS_MAX: usize = 100;
 
 /// How to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
