@@ -1,4 +1,4 @@
-//! What a node refuses: relaying, forged senders, proofs made for others, circles; and that only the author hears of it.
+//! What a node refuses: relaying, forged senders, proofs made for others, circles; only the author hears of it.
 
 use crate::world::{Conditions, NodeId, Smtp, World, arrived, letter_of, minutes, pass};
 use onion::{HostKey, Transport as _};

@@ -120,7 +120,8 @@ mod tests {
     use std::path::Path;
 
     const FILE: &str = r#"{"version": 1, "tolerance_secs": 86400, "reachable": ["127.0.0.0/8:*"],
-        "authorities": [{"name": "a", "v3ident": "0123456789ABCDEF0123456789ABCDEF01234567", "dirport": "127.0.0.1:20100"}],
+        "authorities": [{"name": "a", "v3ident": "0123456789ABCDEF0123456789ABCDEF01234567",
+            "dirport": "127.0.0.1:20100"}],
         "relays": [{"rsa": "89ABCDEF0123456789ABCDEF0123456789ABCDEF", "orport": "127.0.0.1:20000",
             "ed25519": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}]}"#;
 
