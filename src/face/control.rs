@@ -127,9 +127,8 @@ impl Door {
         let mut line = Vec::new();
         (&mut self.stream).take(len_max).read_until(b'\n', &mut line).await?;
         match line.last() {
-            Some(b'\n') => {
-                serde_json::from_slice(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            }
+            Some(b'\n') => serde_json::from_slice(&line)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
             Some(_) if line.len() as u64 == len_max => Err(io::ErrorKind::InvalidData.into()),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }

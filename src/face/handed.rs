@@ -164,10 +164,8 @@ pub(super) fn refused(reply: Reply) -> Failure {
     };
     let failure = Failure::new(exit, &reply.text);
     match (reply.code, reply.enhanced) {
-        (552, _) => failure.hint(format_args!(
-            "a letter can have {} MiB at most",
-            policy::LETTER_SIZE_MAX / 1024 / 1024
-        )),
+        (552, _) => failure
+            .hint(format_args!("a letter can have {} MiB at most", policy::LETTER_SIZE_MAX / 1024 / 1024)),
         (554, Some(Enhanced(_, 6, _))) => failure.hint(HEADER_HINT),
         _ => failure,
     }

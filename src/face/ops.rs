@@ -343,7 +343,9 @@ impl Listed {
         let of = |address: Option<&mail_parser::Address<'_>>| {
             address.and_then(|list| list.first()).and_then(|first| first.address()).unwrap_or("").to_owned()
         };
-        let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(LISTED_FIELD_LEN).collect::<String>();
+        let clean = |text: String| {
+            text.chars().filter(|c| !c.is_control()).take(LISTED_FIELD_LEN).collect::<String>()
+        };
         match message {
             Some(message) => Self {
                 from: clean(of(message.from())),

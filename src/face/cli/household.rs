@@ -257,12 +257,14 @@ fn unusable(dir: &Path, error: io::Error) -> Failure {
 
 fn vault_failure(error: VaultError) -> Failure {
     match error {
-        VaultError::PassphraseNeeded => {
-            Failure::new(Exit::NoInput, "this identity has a passphrase, and there is no terminal to ask for it")
-                .hint("run the command at a terminal, or give --passphrase-fd FD")
-        },
-        VaultError::WrongPassphrase => Failure::new(Exit::NoPermission, "the passphrase is wrong")
-            .hint("nothing was changed; try again"),
+        VaultError::PassphraseNeeded => Failure::new(
+            Exit::NoInput,
+            "this identity has a passphrase, and there is no terminal to ask for it",
+        )
+        .hint("run the command at a terminal, or give --passphrase-fd FD"),
+        VaultError::WrongPassphrase => {
+            Failure::new(Exit::NoPermission, "the passphrase is wrong").hint("nothing was changed; try again")
+        }
         VaultError::Missing => no_identity(),
         VaultError::Disk(_) => Failure::new(Exit::Io, error.to_string()),
         error => Failure::new(Exit::Data, error.to_string()),

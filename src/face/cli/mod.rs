@@ -173,9 +173,12 @@ async fn queue(at: &Place, command: Option<Queue>, json: bool) -> Result<(), Fai
         Queue::Retry { number } => {
             show::changed("Trying now", "retried", &at.ask(Request::Retry { numbers: number }).await?, json)
         }
-        Queue::Cancel { number } => {
-            show::changed("Taken back", "cancelled", &at.ask(Request::Cancel { numbers: number }).await?, json)
-        }
+        Queue::Cancel { number } => show::changed(
+            "Taken back",
+            "cancelled",
+            &at.ask(Request::Cancel { numbers: number }).await?,
+            json,
+        ),
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
         line(format_args!("The node is not running. Bring it up with: onionskin up"))?;
     }
     if value["locked"] == true {
-        line(format_args!("The rest is known once it is up, or with --passphrase-fd: a passphrase guards it."))?;
+        line(format_args!(
+            "The rest is known once it is up, or with --passphrase-fd: a passphrase guards it."
+        ))?;
     }
     for identity in rows(&value["identities"]) {
         line(format_args!("Address    {}", text(&identity["address"])))?;
@@ -209,8 +211,7 @@ pub(super) fn letter(bytes: &[u8]) -> Result<(), Failure> {
     line(format_args!(""))?;
     for at in 0..message.text_body_count() {
         if let Some(body) = message.body_text(at) {
-            let shown: String =
-                body.chars().filter(|c| matches!(c, '\n' | '\t') || is_plain(*c)).collect();
+            let shown: String = body.chars().filter(|c| matches!(c, '\n' | '\t') || is_plain(*c)).collect();
             print(shown.as_bytes())?;
             line(format_args!(""))?;
         }
@@ -230,7 +231,8 @@ fn clean(text: &str) -> String {
 
 /// Neither a control character (C0, C1) nor one that turns the direction of writing (UAX 9).
 fn is_plain(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An upper bound for how deeply letters nest: how often a type that nests is named at all.
