@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
@@ -15,8 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 
 /// Name of the socket in the data directory.
 const SOCKET: &str = "control.sock";
-/// Longest request or answer line, in bytes: a queue of 10,000 entries fits.
-const LINE_LEN_MAX: u64 = 16 * 1024 * 1024;
+/// Longest request, in bytes: the numbers of a queue of 10,000 entries fit.
+const REQUEST_LEN_MAX: u64 = 256 * 1024;
+/// Longest answer, in bytes: a listing of 10,000 letters fits.
+const ANSWER_LEN_MAX: u64 = 32 * 1024 * 1024;
+/// How long a command waits for the node's answer once it has said everything.
+const ANSWER_WAIT: Duration = Duration::from_secs(120);
 /// Longest path that a Unix socket address holds, in bytes (Linux: 108 with the zero).
 const SOCKET_PATH_LEN_MAX: usize = 100;
 
@@ -53,6 +58,9 @@ pub enum Request {
     Inbox {
         /// Which.
         folder: String,
+        /// Only the newest so many.
+        #[serde(default)]
+        last: Option<u32>,
     },
     /// Give a letter; its bytes follow the answer.
     Read {
@@ -110,14 +118,20 @@ impl Door {
         self.stream.get_mut().write_all(&line).await
     }
 
-    /// Reads one line.
-    pub async fn hear<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+    /// Reads the request. `InvalidData` is one that is not understood.
+    pub async fn hear_request(&mut self) -> io::Result<Request> {
+        self.hear(REQUEST_LEN_MAX).await
+    }
+
+    async fn hear<T: DeserializeOwned>(&mut self, len_max: u64) -> io::Result<T> {
         let mut line = Vec::new();
-        (&mut self.stream).take(LINE_LEN_MAX).read_until(b'\n', &mut line).await?;
-        if line.last() != Some(&b'\n') {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        (&mut self.stream).take(len_max).read_until(b'\n', &mut line).await?;
+        match line.last() {
+            Some(b'\n') => serde_json::from_slice(&line)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+            Some(_) if line.len() as u64 == len_max => Err(io::ErrorKind::InvalidData.into()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
-        Ok(serde_json::from_slice(&line)?)
     }
 
     /// What comes after the line: bytes to read.
@@ -138,9 +152,12 @@ impl Door {
 
     /// Reads the answer line.
     pub async fn answer(&mut self) -> Result<serde_json::Value, Failure> {
-        match self.hear().await.map_err(gone)? {
-            Answer::Ok(value) => Ok(value),
-            Answer::Failed(failure) => Err(failure),
+        match tokio::time::timeout(ANSWER_WAIT, self.hear(ANSWER_LEN_MAX)).await {
+            Ok(Ok(Answer::Ok(value))) => Ok(value),
+            Ok(Ok(Answer::Failed(failure))) => Err(failure),
+            Ok(Err(error)) => Err(gone(error)),
+            Err(_) => Err(Failure::new(Exit::TempFail, "the running node does not answer")
+                .hint("try again; if it stays so, stop it and bring it up again")),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! * `inbound`: the onion's port 25; `submission`: SMTP on loopback; `smtp`: what drives both
 //! * `imap`: what mail programs read by
 //! * `logins`: app passwords; `loopback`: lets only this user in
-//! * `control`: the socket in the data directory; `ops`: what the commands do; `cli`: the commands
+//! * `control`: the socket in the data directory; `ops`: what the commands do; `handed`: letters that they hand in
+//! * `cli`: the commands
 
 pub mod cli;
 pub mod control;
+mod handed;
 pub mod imap;
 pub mod inbound;
 pub mod logins;

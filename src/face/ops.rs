@@ -4,26 +4,32 @@
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
 use crate::face::control::Request;
+use crate::face::handed::{Handed, Lines, refused};
 use crate::face::logins;
-use crate::model::address::MailAddress;
-use crate::model::header::{Cut, HeaderCutter};
-use crate::model::letter::Recipients;
 use crate::model::policy;
-use crate::model::prepare;
 use crate::model::queue::{Entry, State};
 use crate::node::Node;
 use crate::node::desk::Desk;
 use crate::node::submit;
-use crate::protocol::smtp::Reply;
 use crate::store::mailboxes::MailboxName;
+use crate::store::messages::MailboxView;
 use crate::store::{LetterReader, QueueNo, StoreError, Uid};
 use onion::Stage;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Most bytes read from a letter at once.
 const PIECE_LEN: usize = 64 * 1024;
+/// Most letters in a listing, the newest: its JSON is held in memory.
+const LISTED_MAX: usize = 10_000;
+/// Most characters of a field in a listing.
+const LISTED_FIELD_LEN: usize = 320;
+/// Most folders that a message names.
+const FOLDERS_NAMED_MAX: usize = 20;
+/// Longest label of an app password, in bytes.
+const LABEL_LEN_MAX: usize = 200;
 /// Most of a letter's header that a listing looks at, in bytes.
 const LISTED_HEADER_LEN: usize = 32 * 1024;
 
@@ -73,7 +79,7 @@ impl Office {
                 let letter = Handed { from, to, from_headers, size };
                 self.submit(letter, bytes).await?
             }
-            Request::Inbox { folder } => self.list(&folder).await?,
+            Request::Inbox { folder, last } => self.list(&folder, last).await?,
             Request::Read { folder, number } => return self.read(&folder, number).await,
             Request::Queue => self.queue().await?,
             Request::Retry { numbers } => self.retry(&numbers).await?,
@@ -116,7 +122,14 @@ impl Office {
     }
 
     async fn mint(&self, label: String) -> Result<Value, Failure> {
-        let minted = logins::mint(&self.desk, label.clone()).await.map_err(store_failure)?;
+        if label.len() > LABEL_LEN_MAX {
+            return Err(Failure::new(Exit::Usage, format_args!("a label has {LABEL_LEN_MAX} bytes at most")));
+        }
+        let minted = logins::mint(&self.desk, label.clone()).await.map_err(|error| match error {
+            StoreError::TooMany(_) => store_failure(error)
+                .hint("revoke one that is not used any more: onionskin credentials --list"),
+            error => store_failure(error),
+        })?;
         let port = |port: Option<u16>| json!({"host": "127.0.0.1", "port": port});
         Ok(json!({
             "number": minted.number, "label": label, "user": minted.user, "password": minted.password,
@@ -134,8 +147,11 @@ impl Office {
     }
 
     async fn revoke(&self, number: u64) -> Result<Value, Failure> {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        match logins::revoke(&self.desk, number).await.map_err(store_failure)? {
+        let known = match u32::try_from(number) {
+            Ok(number) => logins::revoke(&self.desk, number).await.map_err(store_failure)?,
+            Err(_) => false,
+        };
+        match known {
             true => Ok(json!({"revoked": number})),
             false => Err(Failure::new(
                 Exit::NoInput,
@@ -155,6 +171,8 @@ impl Office {
         let mut first = Vec::new();
         let recipients = handed.recipients(&mut bytes, &mut first).await?;
         let mut parcel = submit::begin(&self.desk, &recipients).await.map_err(refused)?;
+        let mut lines = Lines::default();
+        lines.check(&first)?;
         parcel.write(&first).await;
         let mut taken = first.len() as u64;
         let mut piece = vec![0; PIECE_LEN];
@@ -164,19 +182,23 @@ impl Office {
                 break;
             }
             taken += len as u64;
+            lines.check(&piece[..len])?;
             parcel.write(&piece[..len]).await;
         }
         if taken != handed.size {
             return Err(Failure::new(Exit::Io, "the letter was cut off; nothing was queued"));
         }
+        lines.end()?;
         let submitted = parcel.file().await.map_err(refused)?;
         Ok(json!(submitted))
     }
 
-    async fn list(&self, folder: &str) -> Result<Value, Failure> {
+    async fn list(&self, folder: &str, last: Option<u32>) -> Result<Value, Failure> {
         let view = self.view(folder).await?;
+        let most = last.map_or(LISTED_MAX, |last| LISTED_MAX.min(last as usize));
+        let older = view.messages.len().saturating_sub(most);
         let mut rows = Vec::new();
-        for (uid, message) in view.messages {
+        for (uid, message) in view.messages.into_iter().skip(older) {
             let reader = self.desk.store().open_letter(message.letter).await.map_err(store_failure)?;
             let start = reader.read_at(0, LISTED_HEADER_LEN).await.map_err(store_failure)?;
             let fields = Listed::of(&start);
@@ -200,13 +222,23 @@ impl Office {
         Ok(Given::Letter(json!({"number": number, "size": reader.len()}), reader))
     }
 
-    async fn view(&self, folder: &str) -> Result<crate::store::messages::MailboxView, Failure> {
+    /// The folder of that name; in whatever case, if that leaves no doubt.
+    async fn view(&self, folder: &str) -> Result<MailboxView, Failure> {
         let name =
             MailboxName::parse(folder).map_err(|error| store_failure(StoreError::MailboxName(error)))?;
         let store = self.desk.store();
-        let no = store.mailbox(name).await.map_err(store_failure)?;
-        let no = no.ok_or_else(|| store_failure(StoreError::NoMailbox))?;
-        store.mailbox_view(no).await.map_err(store_failure)
+        let all = store.read(|rx| rx.mailboxes().list()).await.map_err(store_failure)?;
+        let exact = all.iter().find(|(_, record)| record.name == name);
+        let mut alike =
+            all.iter().filter(|(_, record)| record.name.as_str().eq_ignore_ascii_case(name.as_str()));
+        let found = exact.or_else(|| alike.next().filter(|_| alike.next().is_none()));
+        let Some((no, _)) = found else {
+            let names: Vec<&str> =
+                all.iter().map(|(_, record)| record.name.as_str()).take(FOLDERS_NAMED_MAX).collect();
+            return Err(Failure::new(Exit::NoInput, format_args!("there is no folder {folder}"))
+                .hint(format_args!("there are: {}", names.join(", "))));
+        };
+        store.mailbox_view(*no).await.map_err(store_failure)
     }
 
     async fn queue(&self) -> Result<Value, Failure> {
@@ -216,60 +248,64 @@ impl Office {
     }
 
     async fn retry(&self, numbers: &[u64]) -> Result<Value, Failure> {
-        let entries = self.desk.queue().await.map_err(store_failure)?;
-        let chosen = |no: &QueueNo| numbers.is_empty() || numbers.contains(&no.0);
-        let now = self.desk.now();
-        let mut hastened: Vec<(QueueNo, Entry)> = entries.into_iter().filter(|(no, _)| chosen(no)).collect();
-        if hastened.is_empty() && !numbers.is_empty() {
-            return Err(store_failure(StoreError::NoEntry));
-        }
-        for (_, entry) in &mut hastened {
-            entry.hasten(now);
-        }
-        let count = hastened.len();
-        let peers: Vec<_> = hastened.iter().map(|(_, entry)| entry.to.onion).collect();
-        let stored = self.desk.store().write(move |tx| {
-            for (no, entry) in &hastened {
-                match tx.queue().replace(*no, entry) {
-                    // Delivered or cancelled meanwhile.
-                    Ok(()) | Err(StoreError::NoEntry) => {}
-                    Err(error) => return Err(error),
+        let wanted: BTreeSet<u64> = numbers.iter().copied().collect();
+        let (all, now) = (wanted.is_empty(), self.desk.now());
+        let hastened = self.desk.store().write(move |tx| {
+            let mut hastened = BTreeMap::new();
+            for (no, _, mut entry) in tx.queue().list::<Entry>()? {
+                if all || wanted.contains(&no.0) {
+                    entry.hasten(now);
+                    tx.queue().replace(no, &entry)?;
+                    hastened.insert(no.0, entry.to.onion);
                 }
             }
-            Ok(())
+            Ok(hastened)
         });
-        stored.await.map_err(store_failure)?;
-        for peer in peers {
-            self.desk.orders.push(peer);
+        let hastened = hastened.await.map_err(store_failure)?;
+        let missing = missing(numbers, |number| hastened.contains_key(number));
+        if hastened.is_empty() && !numbers.is_empty() {
+            return Err(none_waits());
         }
-        Ok(json!({"retried": count}))
+        for peer in hastened.values() {
+            self.desk.orders.push(*peer);
+        }
+        Ok(json!({"retried": hastened.len(), "missing": missing}))
     }
 
     async fn cancel(&self, numbers: Vec<u64>) -> Result<Value, Failure> {
         let outbox = self.desk.folders.outbox;
+        let wanted = numbers.clone();
         let cancelled = self.desk.store().write(move |tx| {
-            let mut cancelled = 0;
-            for number in &numbers {
+            let mut cancelled = BTreeSet::new();
+            for number in &wanted {
                 let Some((letter, entry)) = tx.queue().get::<Entry>(QueueNo(*number))? else { continue };
                 tx.queue().remove(QueueNo(*number))?;
-                cancelled += 1;
+                cancelled.insert(*number);
                 if !tx.queue().has_letter(letter)? {
                     tx.messages().expunge(outbox, &[Uid(entry.outbox)])?;
                 }
             }
             Ok(cancelled)
         });
-        match cancelled.await.map_err(store_failure)? {
-            0 => {
-                Err(Failure::new(Exit::NoInput, "nothing with that number waits; it may have been delivered")
-                    .hint("see: onionskin queue list"))
-            }
-            count => {
-                self.desk.orders.look();
-                Ok(json!({"cancelled": count}))
-            }
+        let cancelled = cancelled.await.map_err(store_failure)?;
+        if cancelled.is_empty() {
+            return Err(none_waits());
         }
+        self.desk.orders.look();
+        let missing = missing(&numbers, |number| cancelled.contains(number));
+        Ok(json!({"cancelled": cancelled.len(), "missing": missing}))
     }
+}
+
+/// Those of `numbers` that were not found, each once.
+fn missing(numbers: &[u64], found: impl Fn(&u64) -> bool) -> Vec<u64> {
+    let asked: BTreeSet<u64> = numbers.iter().copied().collect();
+    asked.into_iter().filter(|number| !found(number)).collect()
+}
+
+fn none_waits() -> Failure {
+    Failure::new(Exit::NoInput, "nothing with that number waits; it may have been delivered")
+        .hint("see: onionskin queue list")
 }
 
 /// What `status` calls a stage.
@@ -293,84 +329,6 @@ fn queued(no: QueueNo, entry: &Entry, now: crate::model::time::UnixTime) -> Valu
     })
 }
 
-/// A letter that a command hands in.
-struct Handed {
-    from: Option<String>,
-    to: Vec<String>,
-    from_headers: bool,
-    size: u64,
-}
-
-impl Handed {
-    fn check_sender(&self, desk: &Desk) -> Result<(), Failure> {
-        let Some(from) = self.from.as_deref().filter(|from| !from.is_empty() && *from != "<>") else {
-            return Ok(());
-        };
-        let own = MailAddress::parse(from.trim_matches(['<', '>']));
-        if own.is_ok_and(|from| desk.identity().names().owns(&from)) {
-            return Ok(());
-        }
-        let address = desk.identity().address().full();
-        Err(Failure::new(Exit::NoPermission, format_args!("{from} is not an address of this identity"))
-            .hint(format_args!("you send as {address}")))
-    }
-
-    /// Everyone named on the command line and, if asked for, in the header; what was read for that is in `first`.
-    async fn recipients(
-        &self,
-        bytes: &mut (impl AsyncRead + Unpin),
-        first: &mut Vec<u8>,
-    ) -> Result<Recipients, Failure> {
-        let mut named = Vec::new();
-        for text in &self.to {
-            let address = MailAddress::parse(text.trim_matches(['<', '>']))
-                .map_err(|error| Failure::new(Exit::NoUser, format_args!("{text}: {error}")))?;
-            named.push(address);
-        }
-        if self.from_headers {
-            let block = read_header(bytes, first).await?;
-            let found =
-                prepare::recipients(&block).map_err(|error| Failure::new(Exit::NoUser, error.to_string()));
-            match found {
-                Ok(found) => named.extend(found.as_slice().iter().cloned()),
-                Err(failure) if named.is_empty() => return Err(failure),
-                Err(_) => {}
-            }
-        }
-        Recipients::new(named).ok_or_else(|| {
-            Failure::new(Exit::Usage, "no recipient was named")
-                .hint("name them, or use -t to take them from the header")
-        })
-    }
-}
-
-/// Reads up to the end of the header; `first` then holds all that was read.
-async fn read_header(bytes: &mut (impl AsyncRead + Unpin), first: &mut Vec<u8>) -> Result<Vec<u8>, Failure> {
-    let mut cutter = HeaderCutter::default();
-    let mut piece = vec![0; PIECE_LEN];
-    loop {
-        let len = bytes.read(&mut piece).await?;
-        if len == 0 {
-            return Ok(cutter.into_block());
-        }
-        first.extend_from_slice(&piece[..len]);
-        let cut = cutter.push(&piece[..len]).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
-        if matches!(cut, Cut::Content(_)) {
-            return Ok(cutter.into_block());
-        }
-    }
-}
-
-/// A refusal of the node, in the words of the command line.
-fn refused(reply: Reply) -> Failure {
-    let exit = match reply.code {
-        400..500 => Exit::TempFail,
-        550 => Exit::NoPermission,
-        _ => Exit::Data,
-    };
-    Failure::new(exit, reply.text)
-}
-
 /// The fields that a listing shows.
 struct Listed {
     from: String,
@@ -385,7 +343,9 @@ impl Listed {
         let of = |address: Option<&mail_parser::Address<'_>>| {
             address.and_then(|list| list.first()).and_then(|first| first.address()).unwrap_or("").to_owned()
         };
-        let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect::<String>();
+        let clean = |text: String| {
+            text.chars().filter(|c| !c.is_control()).take(LISTED_FIELD_LEN).collect::<String>()
+        };
         match message {
             Some(message) => Self {
                 from: clean(of(message.from())),

@@ -1,6 +1,10 @@
 //! The integration tests: one binary, over the memory network, in paused time.
 
 mod absence;
+mod cli;
+mod cli_doors;
+mod cli_house;
+mod cli_letters;
 mod clocks;
 mod disks;
 mod happy_path;

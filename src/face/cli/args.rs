@@ -3,21 +3,27 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// The heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Mail without a provider: your node's onion address is your mail address.
 #[derive(Debug, Parser)]
 #[command(name = "onionskin", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "First steps:\n  \
     onionskin up                 make your address (once) and bring your node up\n  \
     onionskin credentials        a password for your mail program\n  \
-    onionskin status             is my node reachable, is anything waiting?\n\n\
-    Your node must be up to send and receive. What you send while it is down is queued.")]
-pub struct Cli {
+    onionskin status             is my node reachable, is anything waiting?\n  \
+    onionskin address            your address, to give away\n  \
+    onionskin send ADDRESS -s \"Hello\" -m \"The text\"\n\n\
+    Your node must be up to send and receive. What you send while it is down is queued.\n\
+    To stop it: Ctrl-C, or the signal TERM.")]
+pub(crate) struct Cli {
     /// Where your identity and mail are kept [default: the platform's data directory].
-    #[arg(long, global = true, env = "ONIONSKIN_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "ONIONSKIN_DATA_DIR", value_name = "DIR", help_heading = EVERYWHERE)]
     pub data_dir: Option<PathBuf>,
 
-    /// Read the passphrase from this open file descriptor instead of asking for it.
-    #[arg(long, global = true, value_name = "FD")]
+    /// Read the passphrase (one line) from this open file descriptor instead of asking for it.
+    #[arg(long, global = true, value_name = "FD", help_heading = EVERYWHERE)]
     pub passphrase_fd: Option<u32>,
 
     /// What to do.
@@ -27,7 +33,7 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Bring your node up and keep it up (the first time, this makes your identity too).
     Up(Up),
     /// Make your identity: a key, an address, and 24 recovery words shown once.
@@ -38,7 +44,7 @@ pub enum Command {
     Address(Json),
     /// Make a password for a mail program; shown once.
     Credentials(Credentials),
-    /// Write a letter: the text comes from --message, a file, or standard input.
+    /// Write a letter; without --message, the text is read from standard input.
     Send(Send),
     /// Send a complete message from standard input, as the sendmail program does.
     Sendmail(Sendmail),
@@ -48,6 +54,9 @@ pub enum Command {
     Read(Read),
     /// Show or change what waits to be sent.
     Queue {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
         /// What to do with the queue; without it, list.
         #[command(subcommand)]
         command: Option<Queue>,
@@ -61,7 +70,7 @@ pub enum Command {
 
 /// `onionskin up`
 #[derive(Debug, Args)]
-pub struct Up {
+pub(crate) struct Up {
     /// The part before the @ of a new identity [default: me].
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -78,7 +87,7 @@ pub struct Up {
 
 /// `onionskin init`
 #[derive(Debug, Args)]
-pub struct Init {
+pub(crate) struct Init {
     /// The part before the @ of your address.
     #[arg(long, value_name = "NAME", default_value = "me")]
     pub name: String,
@@ -92,7 +101,7 @@ pub struct Init {
 
 /// A command with nothing but `--json`.
 #[derive(Debug, Args)]
-pub struct Json {
+pub(crate) struct Json {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -100,7 +109,7 @@ pub struct Json {
 
 /// `onionskin credentials`
 #[derive(Debug, Args)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// What the password is for, so that you can tell them apart.
     #[arg(long, value_name = "LABEL", default_value = "mail program")]
     pub label: String,
@@ -117,7 +126,7 @@ pub struct Credentials {
 
 /// `onionskin send`
 #[derive(Debug, Args)]
-pub struct Send {
+pub(crate) struct Send {
     /// To whom: name@<56 characters>.onion
     #[arg(required = true, value_name = "ADDRESS")]
     pub to: Vec<String>,
@@ -137,7 +146,7 @@ pub struct Send {
 
 /// `onionskin sendmail`, with the flags that mail programs pass to a sendmail program.
 #[derive(Debug, Args)]
-pub struct Sendmail {
+pub(crate) struct Sendmail {
     /// Take the recipients from To, Cc and Bcc.
     #[arg(short = 't')]
     pub from_headers: bool,
@@ -163,10 +172,13 @@ pub struct Sendmail {
 
 /// `onionskin inbox`
 #[derive(Debug, Args)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     /// Which folder.
     #[arg(long, value_name = "NAME", default_value = "INBOX")]
     pub folder: String,
+    /// Only the newest so many letters (10,000 at most, which is what is listed without this).
+    #[arg(long, value_name = "COUNT")]
+    pub last: Option<u32>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -174,7 +186,7 @@ pub struct Inbox {
 
 /// `onionskin read`
 #[derive(Debug, Args)]
-pub struct Read {
+pub(crate) struct Read {
     /// The number that `onionskin inbox` shows.
     pub number: u32,
     /// Which folder.
@@ -187,9 +199,9 @@ pub struct Read {
 
 /// `onionskin queue …`
 #[derive(Debug, Subcommand)]
-pub enum Queue {
+pub(crate) enum Queue {
     /// Show what waits.
-    List(Json),
+    List,
     /// Try now.
     Retry {
         /// Which (see list); all without it.

@@ -1,22 +1,32 @@
 //! The data directory from the outside: where it is, opening it with its passphrase, making an identity in it.
 
 use crate::face::cli::exit::{Exit, Failure};
+use crate::face::cli::passphrase::Passphrase;
+use crate::face::cli::shown;
+use crate::face::control::Door;
 use crate::model::address::LocalPart;
 use crate::model::identity::{Identity, RecoveryWords};
 use crate::node::clock::{Clock, SystemClock};
 use crate::node::desk::Desk;
-use crate::store::disk::{Disk, RealDisk, TakeDiskError};
+use crate::store::disk::{Disk, OpenMode, RealDisk, TakeDiskError};
 use crate::store::vault::{KdfCost, Vault, VaultError};
 use crate::store::{Run, Store, StoreError, StoreOptions};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use std::io::{IsTerminal as _, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Longest passphrase, in bytes.
-const PASSPHRASE_LEN_MAX: usize = 1024;
+/// While this file is there, an identity is being made; what an interrupted attempt left is completed.
+const UNFINISHED: &str = "unfinished";
+/// What may be in a directory that is to become a data directory: its file system's own, and our lock.
+const NO_CONTENT: [&str; 2] = ["lost+found", "lock"];
+/// How long a command waits for another one that has the data directory to itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const PATIENCE_STEP: Duration = Duration::from_millis(50);
 /// Under this name the store keeps the identity's record.
 pub(super) const IDENTITY: &str = "identity";
 
@@ -32,68 +42,62 @@ pub(super) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     Ok(dirs.data_dir().to_owned())
 }
 
-/// Where a passphrase comes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PassphraseSource {
-    /// An open file descriptor.
-    pub(super) fd: Option<u32>,
-    /// Never ask at the terminal.
-    pub(super) silent: bool,
+/// Who has the data directory.
+pub(super) enum Turn {
+    /// A node runs on it; it opens the door.
+    Node(Door),
+    /// It is ours.
+    Ours(Arc<dyn Disk>),
 }
 
-impl PassphraseSource {
-    /// The passphrase of an identity that is there.
-    fn ask(self) -> Result<Option<Zeroizing<String>>, Failure> {
-        if let Some(fd) = self.fd {
-            return from_fd(fd).map(Some);
+/// Asks the running node, or takes the directory. Another command that has it is waited for, but not for ever.
+pub(super) async fn turn(dir: &Path) -> Result<Turn, Failure> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(door) = Door::knock(dir).await {
+            return Ok(Turn::Node(door));
         }
-        if self.silent || !std::io::stdin().is_terminal() {
-            return Ok(None);
+        check_there(dir)?;
+        match RealDisk::open(dir) {
+            Ok(disk) => return Ok(Turn::Ours(Arc::new(disk))),
+            Err(TakeDiskError::AlreadyOpen) if tokio::time::Instant::now() < end => {
+                tokio::time::sleep(PATIENCE_STEP).await;
+            }
+            Err(error) => return Err(taken(dir, error)),
         }
-        let asked = dialoguer::Password::new().with_prompt("Passphrase").interact();
-        asked.map(|text| Some(Zeroizing::new(text))).map_err(cannot_ask)
-    }
-
-    /// A passphrase for a new identity; none leaves the disk unprotected.
-    fn choose(self) -> Result<Option<Zeroizing<String>>, Failure> {
-        if let Some(fd) = self.fd {
-            return from_fd(fd).map(|text| (!text.is_empty()).then_some(text));
-        }
-        if self.silent || !std::io::stdin().is_terminal() {
-            return Ok(None);
-        }
-        let asked = dialoguer::Password::new()
-            .with_prompt("Choose a passphrase (empty: none, and the disk is unprotected)")
-            .with_confirmation("The same again", "The two were not the same")
-            .allow_empty_password(true)
-            .interact()
-            .map_err(cannot_ask)?;
-        Ok((!asked.is_empty()).then(|| Zeroizing::new(asked)))
     }
 }
 
-fn cannot_ask(error: dialoguer::Error) -> Failure {
-    Failure::new(Exit::NoInput, format_args!("no passphrase could be read: {error}"))
+/// Refuses, without touching anything, a directory in which there is no identity.
+fn check_there(dir: &Path) -> Result<(), Failure> {
+    let there = |name: &str| dir.join(name).try_exists().map_err(|error| unusable(dir, error));
+    match (there("vault")?, there("mail.db")?) {
+        (true, _) => Ok(()),
+        (false, false) => Err(no_identity()),
+        (false, true) => Err(Failure::new(
+            Exit::Data,
+            format_args!("the file \"vault\" is missing from {}, and nothing opens without it", shown(dir)),
+        )
+        .hint(
+            "put it back from a backup, or bring your address back with your 24 words elsewhere: \
+             onionskin --data-dir DIR init --recover",
+        )),
+    }
 }
 
-/// The first line of an open file descriptor.
-fn from_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
-    let failed = |why: &str| {
-        Failure::new(Exit::NoInput, format_args!("no passphrase on file descriptor {fd}: {why}"))
-            .hint("for example: onionskin --passphrase-fd 3 up 3< passphrase-file")
+/// Refuses, without touching anything, to make an identity among files that are somebody else's.
+fn check_empty(dir: &Path) -> Result<(), Failure> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| unusable(dir, error))?,
     };
-    let file = std::fs::File::open(format!("/dev/fd/{fd}")).map_err(|error| failed(&error.to_string()))?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_LEN_MAX + 2));
-    file.take(PASSPHRASE_LEN_MAX as u64 + 2)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(&error.to_string()))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.len() > PASSPHRASE_LEN_MAX {
-        return Err(failed("longer than 1024 bytes"));
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let ours = names.iter().any(|name| name == "vault" || name == UNFINISHED);
+    if ours || names.iter().all(|name| NO_CONTENT.iter().any(|known| name == known)) {
+        return Ok(());
     }
-    let text = std::str::from_utf8(line).map_err(|_| failed("not UTF-8"))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    let what = format!("the directory {} holds other files", shown(dir));
+    Err(Failure::new(Exit::CannotCreate, what).hint("name a directory that is empty or not there yet"))
 }
 
 /// An open data directory.
@@ -103,15 +107,8 @@ pub(super) struct Household {
 }
 
 impl Household {
-    /// Takes the directory's lock and opens the vault that is there.
-    pub(super) fn open(dir: &Path, passphrase: PassphraseSource) -> Result<Self, Failure> {
-        if !dir.exists() {
-            return Err(no_identity());
-        }
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).map_err(taken)?);
-        if !Vault::exists(&*disk).map_err(vault_failure)? {
-            return Err(no_identity());
-        }
+    /// Opens the vault that is there.
+    pub(super) fn open(disk: Arc<dyn Disk>, passphrase: &Passphrase) -> Result<Self, Failure> {
         let text = match Vault::is_protected(&*disk).map_err(vault_failure)? {
             true => passphrase.ask()?,
             false => None,
@@ -120,14 +117,14 @@ impl Household {
         Ok(Self { disk, vault })
     }
 
-    /// Takes the directory's lock, and opens the vault that is there or makes one.
-    fn open_or_make(dir: &Path, passphrase: PassphraseSource) -> Result<Self, Failure> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).map_err(taken)?);
+    /// Opens the vault that an interrupted attempt left, or makes one.
+    fn open_or_make(disk: Arc<dyn Disk>, passphrase: &Passphrase) -> Result<Self, Failure> {
         if Vault::exists(&*disk).map_err(vault_failure)? {
-            drop(disk);
-            return Self::open(dir, passphrase);
+            return Self::open(disk, passphrase);
         }
         let text = passphrase.choose()?;
+        disk.open(UNFINISHED, OpenMode::OrCreate)?;
+        disk.sync_dir()?;
         let vault = Vault::create(
             &*disk,
             text.as_ref().map(|text| text.as_bytes()),
@@ -138,40 +135,61 @@ impl Household {
         Ok(Self { disk, vault })
     }
 
+    fn finished(&self) -> Result<(), Failure> {
+        match self.disk.remove(UNFINISHED) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(self.disk.sync_dir()?),
+        }
+    }
+
     /// The store and its identity, as a desk.
     pub(super) async fn desk(&self) -> Result<Arc<Desk>, Failure> {
-        let store =
-            Store::open(self.disk.clone(), &self.vault.key, options()?).await.map_err(store_failure)?;
-        let record: Option<serde_bytes::ByteBuf> =
-            store.read(|rx| rx.meta().get(IDENTITY)).await.map_err(store_failure)?;
-        let record = Zeroizing::new(record.ok_or_else(no_identity)?.into_vec());
-        let identity = Identity::from_record(&record).map_err(|error| {
-            Failure::new(Exit::Data, format_args!("the identity cannot be read: {error}"))
-        })?;
-        desk_over(identity, store).await
+        match Store::open(self.disk.clone(), &self.vault.key, options()?).await {
+            Ok(store) => known(store).await?.ok_or_else(no_identity),
+            // The making of an identity was interrupted.
+            Err(StoreError::Missing) => Err(no_identity()),
+            Err(error) => Err(store_failure(error)),
+        }
     }
 }
 
-/// A new identity in a data directory.
-pub(super) struct Made {
-    pub(super) household: Household,
-    pub(super) desk: Arc<Desk>,
+/// The desk of the identity in this store, if there is one.
+async fn known(store: Store) -> Result<Option<Arc<Desk>>, Failure> {
+    let record: Option<serde_bytes::ByteBuf> =
+        store.read(|rx| rx.meta().get(IDENTITY)).await.map_err(store_failure)?;
+    let Some(record) = record.map(|record| Zeroizing::new(record.into_vec())) else { return Ok(None) };
+    let identity = Identity::from_record(&record)
+        .map_err(|error| Failure::new(Exit::Data, format_args!("the identity cannot be read: {error}")))?;
+    desk_over(identity, store).await.map(Some)
 }
 
-/// Whether there is an identity in this directory already (a vault and a store with an identity in it, or a vault
-/// that cannot be looked into without its passphrase).
+/// What making an identity came to.
+pub(super) enum Made {
+    /// There is a new one.
+    New(Household, Arc<Desk>),
+    /// An earlier attempt had been interrupted only after the identity was made, and shown.
+    Before(Household, Arc<Desk>),
+}
+
+/// Whether there is an identity in this directory already, as far as can be told without its passphrase.
 pub(super) fn has_identity(dir: &Path) -> bool {
-    dir.join("mail.db").exists() || dir.join("control.sock").exists()
+    dir.join("mail.db").exists() && !dir.join(UNFINISHED).exists()
 }
 
 /// Makes an identity of these words. What an interrupted attempt left is completed.
+///
+/// `show` shows it to its person before it is kept: words that nobody has seen must never be in use. It is told
+/// whether a passphrase guards the disk.
 pub(super) async fn make(
     dir: &Path,
     words: &RecoveryWords,
     name: LocalPart,
-    passphrase: PassphraseSource,
+    passphrase: &Passphrase,
+    show: impl FnOnce(&Identity, bool) -> Result<(), Failure>,
 ) -> Result<Made, Failure> {
-    let household = Household::open_or_make(dir, passphrase)?;
+    check_empty(dir)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).map_err(|error| taken(dir, error))?);
+    let household = Household::open_or_make(disk, passphrase)?;
     let (disk, key) = (household.disk.clone(), &household.vault.key);
     let now = SystemClock.now();
     let store = match Store::exists(&*disk).map_err(store_failure)? {
@@ -179,23 +197,17 @@ pub(super) async fn make(
         false => Store::create(disk, key, options()?, now).await,
     }
     .map_err(store_failure)?;
-    let identity = Identity::from_words(words, name, now);
-    let record = serde_bytes::ByteBuf::from(identity.to_record().to_vec());
-    let fresh = store
-        .write(move |tx| {
-            if tx.meta().get::<serde_bytes::ByteBuf>(IDENTITY)?.is_some() {
-                return Ok(false);
-            }
-            tx.meta().put(IDENTITY, &record)?;
-            Ok(true)
-        })
-        .await
-        .map_err(store_failure)?;
-    if !fresh {
-        return Err(Failure::new(Exit::CannotCreate, "there is an identity in this data directory already")
-            .hint("another identity needs a directory of its own: onionskin --data-dir DIR init"));
+    if let Some(desk) = known(store.clone()).await? {
+        household.finished()?;
+        return Ok(Made::Before(household, desk));
     }
-    Ok(Made { desk: desk_over(identity, store).await?, household })
+    let identity = Identity::from_words(words, name, now);
+    show(&identity, household.vault.protected)?;
+    let record = serde_bytes::ByteBuf::from(identity.to_record().to_vec());
+    store.write(move |tx| tx.meta().put(IDENTITY, &record)).await.map_err(store_failure)?;
+    household.finished()?;
+    let desk = desk_over(identity, store).await?;
+    Ok(Made::New(household, desk))
 }
 
 async fn desk_over(identity: Identity, store: Store) -> Result<Arc<Desk>, Failure> {
@@ -220,19 +232,39 @@ fn no_identity() -> Failure {
     Failure::new(Exit::Config, "there is no identity here yet").hint("make one: onionskin up")
 }
 
-fn taken(error: TakeDiskError) -> Failure {
+fn taken(dir: &Path, error: TakeDiskError) -> Failure {
     match error {
-        TakeDiskError::AlreadyOpen => Failure::new(Exit::TempFail, error.to_string())
-            .hint("if a node runs, stop it first or use its commands; see: onionskin status"),
-        error => Failure::new(Exit::CannotCreate, error.to_string()),
+        TakeDiskError::AlreadyOpen => {
+            Failure::new(Exit::TempFail, "another onionskin command has this data directory open")
+                .hint("try again when it has ended")
+        }
+        TakeDiskError::Io(error) => unusable(dir, error),
     }
+}
+
+fn unusable(dir: &Path, error: io::Error) -> Failure {
+    let what = match dir.try_exists() {
+        Ok(true) if !dir.is_dir() => format!("{} is not a directory", shown(dir)),
+        _ => format!("the data directory {} cannot be used: {error}", shown(dir)),
+    };
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NoPermission,
+        io::ErrorKind::StorageFull => Exit::TempFail,
+        _ => Exit::CannotCreate,
+    };
+    Failure::new(exit, what).hint("another can be named: --data-dir DIR")
 }
 
 fn vault_failure(error: VaultError) -> Failure {
     match error {
-        VaultError::PassphraseNeeded => Failure::new(Exit::NoInput, "this identity has a passphrase")
-            .hint("run the command at a terminal, or give --passphrase-fd FD"),
-        VaultError::WrongPassphrase => Failure::new(Exit::NoPermission, "the passphrase is wrong"),
+        VaultError::PassphraseNeeded => Failure::new(
+            Exit::NoInput,
+            "this identity has a passphrase, and there is no terminal to ask for it",
+        )
+        .hint("run the command at a terminal, or give --passphrase-fd FD"),
+        VaultError::WrongPassphrase => {
+            Failure::new(Exit::NoPermission, "the passphrase is wrong").hint("nothing was changed; try again")
+        }
         VaultError::Missing => no_identity(),
         VaultError::Disk(_) => Failure::new(Exit::Io, error.to_string()),
         error => Failure::new(Exit::Data, error.to_string()),
@@ -242,9 +274,14 @@ fn vault_failure(error: VaultError) -> Failure {
 /// A failure of the store, in the words of the command line.
 pub(crate) fn store_failure(error: StoreError) -> Failure {
     match error {
-        StoreError::Full => Failure::new(Exit::TempFail, "the disk is full").hint("make room and try again"),
+        StoreError::Full => {
+            Failure::new(Exit::TempFail, "the disk is full; nothing was kept").hint("make room and try again")
+        }
         StoreError::NoMailbox | StoreError::MailboxName(_) => Failure::new(Exit::NoInput, error.to_string())
             .hint("folders have the names your mail program shows"),
+        StoreError::TooMany(_) => Failure::new(Exit::Unavailable, error.to_string()),
+        StoreError::MustReopen | StoreError::Closed => Failure::new(Exit::TempFail, error.to_string())
+            .hint("stop the node and bring it up again; what was acknowledged is on the disk"),
         StoreError::NoMessage | StoreError::NoEntry => Failure::new(Exit::NoInput, error.to_string()),
         StoreError::Damaged(_) | StoreError::WrongKey | StoreError::Newer { .. } => {
             Failure::new(Exit::Data, error.to_string())

@@ -2,8 +2,9 @@
 
 use crate::face::cli::args::{Read, Send, Sendmail};
 use crate::face::cli::exit::{Exit, Failure};
-use crate::face::cli::{Place, print, show};
-use crate::face::control::{Door, Request};
+use crate::face::cli::{Place, Way, print, show};
+use crate::face::control::Request;
+use crate::face::handed::bare_address;
 use crate::face::ops::Given;
 use crate::model::policy;
 use std::io::{IsTerminal as _, Read as _};
@@ -21,19 +22,18 @@ pub(super) async fn send(at: &Place, args: Send) -> Result<(), Failure> {
             if std::io::stdin().is_terminal() {
                 eprintln!("Write your letter; end it with Ctrl-D on a line of its own:");
             }
-            String::from_utf8(read_stdin()?).map_err(|_| {
+            String::from_utf8(read_stdin("the text")?).map_err(|_| {
                 Failure::new(Exit::Data, "the text is not UTF-8").hint("use --attach for other files")
             })?
         }
     };
-    let status = at.ask(Request::Status).await?;
-    let from = status["identities"][0]["address"].as_str().unwrap_or_default().to_owned();
-    let to: Vec<&str> = args.to.iter().map(String::as_str).collect();
-    let mut builder = mail_builder::MessageBuilder::new()
-        .from(from.as_str())
-        .to(to)
-        .subject(args.subject.as_str())
-        .text_body(text);
+    if text.trim().is_empty() && args.subject.trim().is_empty() && args.attach.is_empty() {
+        return Err(Failure::new(Exit::Data, "there is nothing to send: no text, no subject, no attachment"));
+    }
+    let to: Vec<&str> = args.to.iter().map(|to| bare_address(to)).collect();
+    // Who it is from, the node knows best.
+    let mut builder =
+        mail_builder::MessageBuilder::new().to(to).subject(args.subject.as_str()).text_body(text);
     for path in &args.attach {
         builder = builder.attachment("application/octet-stream", name_of(path), read_file(path)?);
     }
@@ -49,7 +49,7 @@ pub(super) async fn sendmail(at: &Place, args: Sendmail) -> Result<(), Failure> 
         return Err(Failure::new(Exit::Usage, "no recipient was named")
             .hint("name them after the options, or use -t to take them from the header"));
     }
-    let letter = crlf(&read_stdin()?);
+    let letter = crlf(&read_stdin("the message")?);
     let request = Request::Submit {
         from: args.from,
         to: args.to,
@@ -62,16 +62,19 @@ pub(super) async fn sendmail(at: &Place, args: Sendmail) -> Result<(), Failure> 
 /// `onionskin read`
 pub(super) async fn read(at: &Place, args: Read) -> Result<(), Failure> {
     let request = Request::Read { folder: args.folder.clone(), number: args.number };
-    if let Some(mut door) = Door::knock(&at.dir).await {
-        let value = door.ask(&request).await?;
-        let size = value["size"].as_u64().unwrap_or(0);
-        if args.raw {
-            return pass_on(size, door.reader()).await;
+    let office = match at.way().await? {
+        Way::Node(mut door) => {
+            let value = door.ask(&request).await?;
+            let size = value["size"].as_u64().unwrap_or(0);
+            if args.raw {
+                return pass_on(size, door.reader()).await;
+            }
+            let letter = gather(size, door.reader()).await?;
+            return show::letter(&letter);
         }
-        let letter = gather(size, door.reader()).await?;
-        return show::letter(&letter);
-    }
-    let Given::Letter(_, reader) = at.office().await?.perform(request, &mut tokio::io::empty()).await? else {
+        Way::Ours(office) => office,
+    };
+    let Given::Letter(_, reader) = office.perform(request, &mut tokio::io::empty()).await? else {
         return Err(Failure::new(Exit::Software, "no letter was given"));
     };
     if !args.raw {
@@ -123,9 +126,10 @@ fn cut_off() -> Failure {
 }
 
 /// All of standard input, up to the largest letter.
-fn read_stdin() -> Result<Vec<u8>, Failure> {
+fn read_stdin(what: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(policy::LETTER_SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    let read = std::io::stdin().lock().take(policy::LETTER_SIZE_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::new(Exit::NoInput, format_args!("{what} cannot be read: {error}")))?;
     too_large(bytes.len() as u64)?;
     Ok(bytes)
 }

@@ -2,9 +2,9 @@
 
 use crate::face::cli::args::Init;
 use crate::face::cli::exit::{Exit, Failure};
-use crate::face::cli::household::{self, Made, PassphraseSource};
-use crate::face::cli::{Place, line};
-use crate::model::identity::RecoveryWords;
+use crate::face::cli::household::{self, Made};
+use crate::face::cli::{Place, line, must_print};
+use crate::model::identity::{Identity, RecoveryWords};
 use crate::model::policy;
 use std::io::{IsTerminal as _, Read as _};
 use zeroize::Zeroizing;
@@ -15,21 +15,36 @@ const WORDS_TEXT_LEN_MAX: u64 = 4096;
 /// `onionskin init`
 pub(super) async fn init(at: &Place, args: Init) -> Result<(), Failure> {
     let name = name_of(&args.name)?;
-    let passphrase = PassphraseSource { silent: args.no_passphrase, ..at.passphrase };
+    let passphrase = if args.no_passphrase { at.passphrase.silently() } else { at.passphrase.clone() };
     if household::has_identity(&at.dir) {
-        return Err(Failure::new(Exit::CannotCreate, "there is an identity in this data directory already")
-            .hint("another identity needs a directory of its own: onionskin --data-dir DIR init"));
+        return Err(there_already());
     }
-    if args.recover {
-        let words = read_words()?;
-        let made = household::make(&at.dir, &words, name, passphrase).await?;
-        line(format_args!("Your identity is back: {}", made.desk.identity().address().full()))?;
-        return protection(&made);
+    let made = match args.recover {
+        true => {
+            let words = read_words()?;
+            household::make(&at.dir, &words, name, &passphrase, |identity, protected| {
+                line(format_args!("Your identity is back: {}", identity.address().full()))?;
+                protection(protected)
+            })
+            .await?
+        }
+        false => {
+            let words = RecoveryWords::from_entropy(household::entropy()?);
+            household::make(&at.dir, &words, name, &passphrase, |identity, protected| {
+                announce(identity, &words, protected)
+            })
+            .await?
+        }
+    };
+    match made {
+        Made::New(..) => line(format_args!("\nBring your node up with:  onionskin up")),
+        Made::Before(..) => Err(there_already()),
     }
-    let words = RecoveryWords::from_entropy(household::entropy()?);
-    let made = household::make(&at.dir, &words, name, passphrase).await?;
-    announce(&made, &words)?;
-    line(format_args!("\nBring your node up with:  onionskin up"))
+}
+
+fn there_already() -> Failure {
+    Failure::new(Exit::CannotCreate, "there is an identity in this data directory already")
+        .hint("another identity needs a directory of its own: onionskin --data-dir DIR init")
 }
 
 /// The part before the @, as a person chose it.
@@ -38,27 +53,30 @@ pub(super) fn name_of(text: &str) -> Result<crate::model::address::LocalPart, Fa
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint("for example: --name ann"))
 }
 
-/// Shows a new identity: address first, then the words.
-pub(super) fn announce(made: &Made, words: &RecoveryWords) -> Result<(), Failure> {
-    line(format_args!("Your mail address is\n\n    {}\n", made.desk.identity().address().full()))?;
-    line(format_args!(
-        "These 24 words bring your address back if this machine is lost. They are shown this once.\n\
-         Write them on paper, in this order; whoever has them can be you.\n"
-    ))?;
+/// Shows a new identity: address first, then the words. It fails if they cannot be shown.
+pub(super) fn announce(identity: &Identity, words: &RecoveryWords, protected: bool) -> Result<(), Failure> {
+    let mut text = Zeroizing::new(format!(
+        "Your mail address is\n\n    {}\n\n\
+         These 24 words bring your address back if this machine is lost. They are shown this once.\n\
+         Write them on paper, in this order; whoever has them can be you.\n\n",
+        identity.address().full()
+    ));
     for (row, four) in words.words().chunks(4).enumerate() {
-        let cells: Vec<String> = four
-            .iter()
-            .enumerate()
-            .map(|(column, word)| format!("{:>2}. {word:<10}", row * 4 + column + 1))
-            .collect();
-        line(format_args!("    {}", cells.join(" ").trim_end()))?;
+        let mut cells = Zeroizing::new(String::new());
+        for (column, word) in four.iter().enumerate() {
+            *cells += &format!(" {:>2}. {word:<10}", row * 4 + column + 1);
+        }
+        *text += &format!("   {}\n", cells.trim_end());
     }
-    line(format_args!(""))?;
-    protection(made)
+    must_print(format!("{}\n", text.as_str()).as_bytes()).map_err(|error| {
+        Failure::new(Exit::Io, format_args!("the recovery words could not be shown: {error}"))
+            .hint("no identity was made; run the command again where its output can be read")
+    })?;
+    protection(protected)
 }
 
-fn protection(made: &Made) -> Result<(), Failure> {
-    if made.household.vault.protected {
+fn protection(protected: bool) -> Result<(), Failure> {
+    if protected {
         return line(format_args!("Your mail on this disk is protected by your passphrase."));
     }
     line(format_args!(
@@ -75,5 +93,8 @@ fn read_words() -> Result<RecoveryWords, Failure> {
         .take(WORDS_TEXT_LEN_MAX)
         .read_to_string(&mut text)
         .map_err(|error| Failure::new(Exit::NoInput, format_args!("the words could not be read: {error}")))?;
-    RecoveryWords::parse(&text).map_err(|error| Failure::new(Exit::Data, error.to_string()))
+    RecoveryWords::parse(&text).map_err(|error| {
+        Failure::new(Exit::Data, error.to_string())
+            .hint("nothing was made; look at your paper and run the command again")
+    })
 }

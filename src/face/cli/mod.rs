@@ -1,14 +1,17 @@
 //! The commands. Each either asks the running node through its door, or, while none runs, has the store to itself.
 //!
-//! * `args`: the command line; `household`: data directory and passphrase; `exit`: how a command ends badly
-//! * `make`: `init` and what the first `up` shows; `up`: the running node; `letters`: `send`, `sendmail`, `read`
-//! * `show`: what is printed for people
+//! * `args`: the command line; `exit`: how a command ends badly; `show`: what is printed for people
+//! * `household`: the data directory; `passphrase`: where it comes from
+//! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
+//! * `letters`: `send`, `sendmail`, `read`
 
 pub(crate) mod args;
+mod doors;
 pub(crate) mod exit;
 pub(crate) mod household;
 mod letters;
 mod make;
+pub(crate) mod passphrase;
 mod show;
 mod up;
 
@@ -17,7 +20,8 @@ use crate::face::ops::{Given, Office};
 use args::{Cli, Command, Queue};
 use clap::{CommandFactory as _, Parser as _};
 use exit::{Exit, Failure};
-use household::{Household, PassphraseSource};
+use household::{Household, Turn};
+use passphrase::Passphrase;
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -55,12 +59,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let passphrase = PassphraseSource { fd: cli.passphrase_fd, silent: false };
     if let Command::Completions { shell } = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "onionskin", &mut script);
         return print(&script);
     }
+    let passphrase = Passphrase::from_source(cli.passphrase_fd)?;
     let at = Place { dir: household::data_dir(cli.data_dir)?, passphrase };
     match cli.command {
         Command::Up(up) => up::up(&at, up).await,
@@ -74,11 +78,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(send) => letters::send(&at, send).await,
         Command::Sendmail(sendmail) => letters::sendmail(&at, sendmail).await,
         Command::Inbox(inbox) => {
-            let value = at.ask(Request::Inbox { folder: inbox.folder.clone() }).await?;
-            show::inbox(&value, &inbox.folder, inbox.json)
+            let request = Request::Inbox { folder: inbox.folder.clone(), last: inbox.last };
+            show::inbox(&at.ask(request).await?, &inbox.folder, inbox.json)
         }
         Command::Read(read) => letters::read(&at, read).await,
-        Command::Queue { command } => queue(&at, command).await,
+        Command::Queue { command, json } => queue(&at, command, json).await,
         Command::Completions { .. } => Ok(()),
     }
 }
@@ -86,7 +90,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 /// The data directory that a command works on.
 pub(super) struct Place {
     pub(super) dir: PathBuf,
-    pub(super) passphrase: PassphraseSource,
+    pub(super) passphrase: Passphrase,
 }
 
 impl Place {
@@ -101,43 +105,50 @@ impl Place {
         request: Request,
         bytes: &mut (impl AsyncRead + Unpin),
     ) -> Result<Value, Failure> {
-        if let Some(mut door) = Door::knock(&self.dir).await {
-            door.say(&request).await.map_err(|error| Failure::new(Exit::TempFail, error))?;
-            if let Request::Submit { size, .. } = request {
-                // The node may refuse before it has read everything; its answer says why.
-                let _ = tokio::io::copy(&mut bytes.take(size), door.writer()).await;
-                let _ = door.writer().flush().await;
+        match self.way().await? {
+            Way::Node(mut door) => {
+                door.say(&request).await.map_err(|error| Failure::new(Exit::TempFail, error))?;
+                if let Request::Submit { size, .. } = request {
+                    // The node may refuse before it has read everything; its answer says why.
+                    let _ = tokio::io::copy(&mut bytes.take(size), door.writer()).await;
+                    let _ = door.writer().flush().await;
+                }
+                door.answer().await
             }
-            return door.answer().await;
-        }
-        match self.office().await?.perform(request, bytes).await? {
-            Given::Value(value) | Given::Letter(value, _) => Ok(value),
+            Way::Ours(office) => match office.perform(request, bytes).await? {
+                Given::Value(value) | Given::Letter(value, _) => Ok(value),
+            },
         }
     }
 
-    /// The store, while no node runs.
-    pub(super) async fn office(&self) -> Result<Office, Failure> {
-        let household = Household::open(&self.dir, self.passphrase)?;
+    /// The running node, or the store while none runs.
+    pub(super) async fn way(&self) -> Result<Way, Failure> {
+        let disk = match household::turn(&self.dir).await? {
+            Turn::Node(door) => return Ok(Way::Node(door)),
+            Turn::Ours(disk) => disk,
+        };
+        let household = Household::open(disk, &self.passphrase)?;
         let protected = household.vault.protected;
-        Ok(Office { desk: household.desk().await?, protected, live: None })
+        Ok(Way::Ours(Box::new(Office { desk: household.desk().await?, protected, live: None })))
     }
 }
 
+/// How a command gets done.
+pub(super) enum Way {
+    /// The node does it.
+    Node(Door),
+    /// We do it, with the store to ourselves.
+    Ours(Box<Office>),
+}
+
 async fn status(at: &Place, json: bool) -> Result<(), Failure> {
-    let value = match Door::knock(&at.dir).await {
-        Some(mut door) => door.ask(&Request::Status).await?,
-        None => {
-            // A status that asks for a passphrase would be of no use to a script.
-            let silent = PassphraseSource { silent: true, ..at.passphrase };
-            let quiet = Place { dir: at.dir.clone(), passphrase: silent };
-            match quiet.ask(Request::Status).await {
-                Ok(value) => value,
-                Err(failure) if failure.exit == Exit::NoInput => {
-                    serde_json::json!({"running": false, "identities": []})
-                }
-                Err(failure) => return Err(failure),
-            }
+    // A status that asks for a passphrase would be of no use to a script.
+    let quiet = Place { dir: at.dir.clone(), passphrase: at.passphrase.silently() };
+    let value = match quiet.ask(Request::Status).await {
+        Err(failure) if failure.exit == Exit::NoInput => {
+            serde_json::json!({"running": false, "locked": true, "identities": []})
         }
+        value => value?,
     };
     show::status(&value, json)
 }
@@ -147,23 +158,27 @@ async fn credentials(at: &Place, args: args::Credentials) -> Result<(), Failure>
         return show::passwords(&at.ask(Request::Passwords).await?, args.json);
     }
     if let Some(number) = args.revoke {
-        at.ask(Request::Revoke { number }).await?;
+        let value = at.ask(Request::Revoke { number }).await?;
+        if args.json {
+            return show::as_json(&value);
+        }
         return line(format_args!("Revoked: what used password {number} cannot log in any more."));
     }
     show::minted(&at.ask(Request::Mint { label: args.label }).await?, args.json)
 }
 
-async fn queue(at: &Place, command: Option<Queue>) -> Result<(), Failure> {
-    match command.unwrap_or(Queue::List(args::Json { json: false })) {
-        Queue::List(how) => show::queue(&at.ask(Request::Queue).await?, how.json),
+async fn queue(at: &Place, command: Option<Queue>, json: bool) -> Result<(), Failure> {
+    match command.unwrap_or(Queue::List) {
+        Queue::List => show::queue(&at.ask(Request::Queue).await?, json),
         Queue::Retry { number } => {
-            let value = at.ask(Request::Retry { numbers: number }).await?;
-            line(format_args!("Trying {} now.", value["retried"]))
+            show::changed("Trying now", "retried", &at.ask(Request::Retry { numbers: number }).await?, json)
         }
-        Queue::Cancel { number } => {
-            let value = at.ask(Request::Cancel { numbers: number }).await?;
-            line(format_args!("Taken back: {}.", value["cancelled"]))
-        }
+        Queue::Cancel { number } => show::changed(
+            "Taken back",
+            "cancelled",
+            &at.ask(Request::Cancel { numbers: number }).await?,
+            json,
+        ),
     }
 }
 
@@ -174,15 +189,19 @@ pub(super) fn line(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
 
 /// Prints bytes; a reader that has gone away is no failure.
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match must_print(bytes) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(()),
+        printed => Ok(printed?),
     }
 }
 
-/// The size of a file or of what can be told of a path, for messages.
+/// Prints bytes that somebody must get to see.
+pub(super) fn must_print(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
+/// A path, for messages.
 pub(super) fn shown(path: &Path) -> std::path::Display<'_> {
     path.display()
 }

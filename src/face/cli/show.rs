@@ -10,7 +10,7 @@ use serde_json::Value;
 const NESTING_MAX: usize = 50;
 
 /// Prints the value as one line of JSON.
-fn as_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn as_json(value: &Value) -> Result<(), Failure> {
     line(format_args!("{value}"))
 }
 
@@ -29,6 +29,11 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
     }
     if value["running"] != true {
         line(format_args!("The node is not running. Bring it up with: onionskin up"))?;
+    }
+    if value["locked"] == true {
+        line(format_args!(
+            "The rest is known once it is up, or with --passphrase-fd: a passphrase guards it."
+        ))?;
     }
     for identity in rows(&value["identities"]) {
         line(format_args!("Address    {}", text(&identity["address"])))?;
@@ -54,7 +59,7 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
 pub(super) fn address(status: &Value, json: bool) -> Result<(), Failure> {
     let address = text(&status["identities"][0]["address"]);
     if address.is_empty() {
-        return Err(Failure::new(Exit::NoInput, "the address is not known without the passphrase"));
+        return Err(Failure::new(Exit::NoInput, "the address is not known"));
     }
     if json { as_json(&serde_json::json!({"address": address})) } else { line(format_args!("{address}")) }
 }
@@ -145,6 +150,18 @@ fn short(address: &str) -> String {
     }
 }
 
+/// `queue retry`, `queue cancel`
+pub(super) fn changed(said: &str, field: &str, value: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return as_json(value);
+    }
+    line(format_args!("{said}: {}.", value[field]))?;
+    for number in rows(&value["missing"]) {
+        line(format_args!("{number} does not wait (any more); it may have been delivered."))?;
+    }
+    Ok(())
+}
+
 /// `queue list`
 pub(super) fn queue(value: &Value, json: bool) -> Result<(), Failure> {
     if json {
@@ -162,7 +179,11 @@ pub(super) fn queue(value: &Value, json: bool) -> Result<(), Failure> {
             _ => format!("in {} h", next / 3600),
         };
         line(format_args!("{:>5}  to {}", row["number"], short(text(&row["to"]))))?;
-        line(format_args!("       queued {}, {} tries, next {when}", text(&row["accepted"]), row["tries"]))?;
+        let tries = match row["tries"].as_u64() {
+            Some(1) => "1 try".to_owned(),
+            tries => format!("{} tries", tries.unwrap_or(0)),
+        };
+        line(format_args!("       queued {}, {tries}, next {when}", text(&row["accepted"])))?;
         if let Some(last) = row["last"].as_str() {
             line(format_args!("       last try: {}", clean(last)))?;
         }
@@ -184,14 +205,13 @@ pub(super) fn letter(bytes: &[u8]) -> Result<(), Failure> {
                 "Subject" => message.subject().unwrap_or(value),
                 _ => value,
             };
-            line(format_args!("{name}: {}", clean(&shown.replace("\r\n", ""))))?;
+            line(format_args!("{name}: {}", clean(shown).trim()))?;
         }
     }
     line(format_args!(""))?;
     for at in 0..message.text_body_count() {
         if let Some(body) = message.body_text(at) {
-            let shown: String =
-                body.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+            let shown: String = body.chars().filter(|c| matches!(c, '\n' | '\t') || is_plain(*c)).collect();
             print(shown.as_bytes())?;
             line(format_args!(""))?;
         }
@@ -204,9 +224,15 @@ pub(super) fn letter(bytes: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Without control characters.
+/// Without characters that could play with the terminal or with the order of what is shown.
 fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    text.chars().filter(|c| is_plain(*c)).collect()
+}
+
+/// Neither a control character (C0, C1) nor one that turns the direction of writing (UAX 9).
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An upper bound for how deeply letters nest: how often a type that nests is named at all.
@@ -234,6 +260,6 @@ mod tests {
     fn an_address_is_shortened_to_its_ends() {
         let host = format!("{}.onion", "abcdefg".repeat(8));
         assert_eq!(short(&format!("ann@{host}")), "ann@abcdef…bcdefg.onion");
-        assert_eq!(short("ann\u{1b}[2J@x"), "ann[2J@x");
+        assert_eq!(short("ann\u{1b}[2J\u{9b}\u{202e}@x"), "ann[2J@x");
     }
 }

@@ -2,49 +2,42 @@
 
 use crate::face::cli::args::Up;
 use crate::face::cli::exit::{Exit, Failure};
-use crate::face::cli::household::{self, Household};
-use crate::face::cli::{Place, line, make, shown};
-use crate::face::control::{self, Answer, Door, Request};
+use crate::face::cli::household::{self, Household, Made, Turn};
+use crate::face::cli::{Place, doors, line, make, shown};
+use crate::face::control;
 use crate::face::loopback::Loopback;
-use crate::face::ops::{Given, Live, Office, stage_words};
+use crate::face::ops::{Live, Office, stage_words};
 use crate::face::went_down;
 use crate::face::{inbound, logins, submission};
-use crate::model::identity::RecoveryWords;
+use crate::model::identity::{Identity, RecoveryWords};
 use crate::model::policy;
 use crate::model::welcome::{self, Welcome};
 use crate::node::desk::Desk;
 use crate::node::{Node, Tasks};
 use crate::store::messages::NewMessage;
-use crate::store::{Flags, LetterReader};
+use crate::store::{Flags, StoreError};
 use onion::{Stage, Transport};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 /// How long conversations may take to end once the node is told to go down.
 const GRACE: Duration = Duration::from_secs(5);
-/// Most commands served at once.
-const DOORS_MAX: usize = 64;
+/// Under this name the store remembers that the welcome letter has been filed.
+const WELCOMED: &str = "welcomed";
 
 /// Brings the node up and keeps it up until it is told to end.
 pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
     start_log();
-    if Door::knock(&at.dir).await.is_some() {
-        return Err(Failure::new(Exit::TempFail, "the node of this data directory is running already")
-            .hint("see: onionskin status"));
-    }
-    let (household, desk, fresh) = open_or_make(at, &args).await?;
+    let (household, desk) = open_or_make(at, &args).await?;
     let imap = bind(args.imap_port, "IMAP", "--imap-port").await?;
     let smtp = bind(args.smtp_port, "submission", "--smtp-port").await?;
     let (imap_port, smtp_port) = (imap.port()?, smtp.port()?);
     greet(&desk, household.vault.protected, imap_port, smtp_port)?;
-    if fresh {
-        welcome(&desk, imap_port, smtp_port).await?;
-    }
+    welcome(&desk, imap_port, smtp_port).await;
     let transport = transport(&args, &at.dir, &desk)?;
     let node = Node::new(desk.clone(), transport);
     let office = Office {
@@ -62,35 +55,46 @@ pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
     result
 }
 
-async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>, bool), Failure> {
-    if household::has_identity(&at.dir) {
-        let household = Household::open(&at.dir, at.passphrase)?;
-        let desk = household.desk().await?;
-        if args
-            .name
-            .as_deref()
-            .is_some_and(|name| !name.eq_ignore_ascii_case(desk.identity().address().local.as_str()))
-        {
-            return Err(Failure::new(
-                Exit::Usage,
-                "--name is for a new identity; this one has its name already",
-            )
-            .hint("another identity needs a directory of its own: onionskin --data-dir DIR up --name NAME"));
-        }
-        return Ok((household, desk, false));
+async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>), Failure> {
+    if !household::has_identity(&at.dir) {
+        let name = make::name_of(args.name.as_deref().unwrap_or(policy::NAME_DEFAULT))?;
+        let words = RecoveryWords::from_entropy(household::entropy()?);
+        let show = |identity: &Identity, protected| make::announce(identity, &words, protected);
+        return match household::make(&at.dir, &words, name, &at.passphrase, show).await? {
+            Made::New(household, desk) => {
+                line(format_args!(""))?;
+                Ok((household, desk))
+            }
+            Made::Before(household, desk) => Ok((household, desk)),
+        };
     }
-    let name = make::name_of(args.name.as_deref().unwrap_or(policy::NAME_DEFAULT))?;
-    let words = RecoveryWords::from_entropy(household::entropy()?);
-    let made = household::make(&at.dir, &words, name, at.passphrase).await?;
-    make::announce(&made, &words)?;
-    line(format_args!(""))?;
-    Ok((made.household, made.desk, true))
+    let disk = match household::turn(&at.dir).await? {
+        Turn::Ours(disk) => disk,
+        Turn::Node(_) => {
+            return Err(Failure::new(Exit::TempFail, "the node of this data directory is running already")
+                .hint("see: onionskin status"));
+        }
+    };
+    let household = Household::open(disk, &at.passphrase)?;
+    let desk = household.desk().await?;
+    let has = desk.identity().address().local;
+    if args.name.as_deref().is_some_and(|name| !name.trim().eq_ignore_ascii_case(has.as_str())) {
+        let what = format!("--name is for a new identity; this one has its name already: {}", has.as_str());
+        return Err(Failure::new(Exit::Usage, what)
+            .hint("another identity needs a directory of its own: onionskin --data-dir DIR up --name NAME"));
+    }
+    Ok((household, desk))
 }
 
 async fn bind(port: u16, what: &str, flag: &str) -> Result<Loopback, Failure> {
     Loopback::bind(port).await.map_err(|error| {
-        Failure::new(Exit::Unavailable, format_args!("port {port} for {what} cannot be used: {error}"))
-            .hint(format_args!("another program has it; choose another port with {flag}, or 0 for any"))
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program has it".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 are the system's".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::new(Exit::Unavailable, format_args!("port {port} for {what} cannot be used: {why}"))
+            .hint(format_args!("choose another port with {flag}, or 0 for any that is free"))
     })
 }
 
@@ -110,7 +114,18 @@ fn greet(desk: &Desk, protected: bool, imap_port: u16, smtp_port: u16) -> Result
     Ok(())
 }
 
-async fn welcome(desk: &Desk, imap_port: u16, smtp_port: u16) -> Result<(), Failure> {
+/// Files the welcome letter the first time that this store's node comes up, and never again.
+async fn welcome(desk: &Desk, imap_port: u16, smtp_port: u16) {
+    // The node is of use without it, and the next time it comes up it tries again.
+    if let Err(error) = file_welcome(desk, imap_port, smtp_port).await {
+        desk.trouble.note("disk", format!("the welcome letter cannot be kept: {error}"));
+    }
+}
+
+async fn file_welcome(desk: &Desk, imap_port: u16, smtp_port: u16) -> Result<(), StoreError> {
+    if desk.store().read(|rx| rx.meta().get::<bool>(WELCOMED)).await?.is_some() {
+        return Ok(());
+    }
     let address = desk.identity().address();
     let door = |port| welcome::Door { host: "127.0.0.1", port };
     let letter = welcome::welcome(&Welcome {
@@ -120,17 +135,16 @@ async fn welcome(desk: &Desk, imap_port: u16, smtp_port: u16) -> Result<(), Fail
         now: desk.now(),
         random: desk.draw(),
     });
-    let body = desk.store().letter(&letter).await.map_err(household::store_failure)?;
+    let body = desk.store().letter(&letter).await?;
     let (inbox, now) = (desk.folders.inbox, desk.now());
     desk.store()
         .write(move |tx| {
             let letter = tx.letters().add(&body, b"")?;
             let message = NewMessage { letter, flags: Flags::default(), internal_date: now, sent_id: None };
-            tx.messages().append(inbox, &message)
+            tx.messages().append(inbox, &message)?;
+            tx.meta().put(WELCOMED, &true)
         })
         .await
-        .map(|_| ())
-        .map_err(household::store_failure)
 }
 
 /// The network that was asked for.
@@ -166,7 +180,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let live = office.live.clone().ok_or_else(|| Failure::new(Exit::Software, "no node"))?;
     let (node, desk) = (live.node, office.desk.clone());
     let decoy = logins::decoy(&desk).await.map_err(household::store_failure)?;
-    let doors = control::open(dir).map_err(|error| {
+    let listener = control::open(dir).map_err(|error| {
         Failure::new(
             Exit::CannotCreate,
             format_args!("the control socket in {} cannot be made: {error}", shown(dir)),
@@ -177,8 +191,8 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
     faces.spawn(crate::face::imap::serve(desk.clone(), decoy, imap, is_down.clone()));
     faces.spawn(inbound::host(node.clone(), is_down.clone()));
-    faces.spawn(serve_doors(office, doors, is_down.clone()));
-    faces.spawn(tell_stages(node.clone()));
+    faces.spawn(doors::serve(office, listener, is_down.clone()));
+    faces.spawn(tell_stages(node.clone(), is_down.clone()));
     let mut tasks = Tasks::start(&node);
     let result = tokio::select! {
         biased;
@@ -186,6 +200,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
         broken = tasks.ended() => Err(Failure::new(Exit::Software, broken)),
     };
     let _ = down.send(true);
+    let _ = line(format_args!("Going down: what waits to be sent stays queued"));
     tasks.stop().await;
     let _ = tokio::time::timeout(GRACE, async { while faces.join_next().await.is_some() {} }).await;
     faces.shutdown().await;
@@ -193,7 +208,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
 }
 
 /// Says on screen how far the network has come.
-async fn tell_stages(node: Arc<Node>) {
+async fn tell_stages(node: Arc<Node>, mut down: watch::Receiver<bool>) {
     let mut bootstrap = node.transport.bootstrap();
     let mut told = None;
     loop {
@@ -207,8 +222,10 @@ async fn tell_stages(node: Arc<Node>) {
             let _ = line(format_args!("{text}"));
             told = Some(now);
         }
-        if bootstrap.changed().await.is_err() {
-            return;
+        tokio::select! {
+            biased;
+            () = went_down(&mut down) => return,
+            changed = bootstrap.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -224,56 +241,6 @@ async fn told_to_end() -> Result<(), Failure> {
         pressed = tokio::signal::ctrl_c() => pressed?,
     }
     Ok(())
-}
-
-/// Serves the commands that come through the control socket.
-async fn serve_doors(office: Office, doors: tokio::net::UnixListener, mut down: watch::Receiver<bool>) {
-    let mut open = JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            biased;
-            () = went_down(&mut down) => break,
-            Some(_) = open.join_next() => continue,
-            stream = doors.accept(), if open.len() < DOORS_MAX => stream,
-        };
-        match stream {
-            Ok((stream, _)) => {
-                let office = office.clone();
-                open.spawn(async move {
-                    if let Err(error) = answer(office, Door::new(stream)).await {
-                        tracing::debug!(%error, "a command went away");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a command could not be let in");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
-}
-
-async fn answer(office: Office, mut door: Door) -> std::io::Result<()> {
-    let request: Request = door.hear().await?;
-    match office.perform(request, door.reader()).await {
-        Ok(Given::Value(value)) => door.say(&Answer::Ok(value)).await,
-        Ok(Given::Letter(value, reader)) => {
-            door.say(&Answer::Ok(value)).await?;
-            copy(&reader, &mut door).await
-        }
-        Err(failure) => door.say(&Answer::Failed(failure)).await,
-    }
-}
-
-/// Writes a letter's bytes after the answer line.
-async fn copy(reader: &LetterReader, door: &mut Door) -> std::io::Result<()> {
-    let mut at = 0;
-    while at < reader.len() {
-        let piece = reader.read_at(at, 64 * 1024).await.map_err(std::io::Error::other)?;
-        at += piece.len() as u64;
-        door.writer().write_all(&piece).await?;
-    }
-    door.writer().flush().await
 }
 
 /// Logs go to standard error: warnings, or what ONIONSKIN_LOG asks for.
