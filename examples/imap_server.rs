@@ -2,7 +2,6 @@
 //!
 //! `imap_server FOLDER [PORT]` prints `PORT USER PASSWORD` and serves until its standard input ends.
 
-use anyhow::Context as _;
 use onionskin::face::{imap, logins, loopback::Loopback};
 use onionskin::model::address::LocalPart;
 use onionskin::model::identity::{Identity, RecoveryWords};
@@ -17,13 +16,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-fn seed() -> anyhow::Result<[u8; 32]> {
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn seed() -> Outcome<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     Ok(seed)
 }
 
-async fn desk(folder: PathBuf) -> anyhow::Result<Arc<Desk>> {
+async fn desk(folder: PathBuf) -> Outcome<Arc<Desk>> {
     let disk = Arc::new(RealDisk::open(&folder)?);
     let vault = Vault::create(&*disk, None, KdfCost::LEAST, &mut StdRng::from_seed(seed()?))?;
     let options = StoreOptions { run: Run::Blocking, seed: seed()? };
@@ -35,10 +36,10 @@ async fn desk(folder: PathBuf) -> anyhow::Result<Arc<Desk>> {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Outcome<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().context("a folder for the store is needed")?;
+    let folder = arguments.next().ok_or("a folder for the store is needed")?;
     let port = arguments.next().map_or(Ok(0), |port| port.parse())?;
     let desk = desk(folder.into()).await?;
     let login = logins::mint(&desk, "example".to_owned()).await?;

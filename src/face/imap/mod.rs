@@ -65,6 +65,7 @@ pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut dow
                 continue;
             }
         };
+        desk.trouble.clear("imap");
         let (desk, down) = (desk.clone(), down.clone());
         let place = places.clone().try_acquire_owned();
         sessions.spawn(async move {

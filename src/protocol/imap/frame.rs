@@ -143,7 +143,7 @@ impl Framer {
     }
 
     fn line(&mut self, limits: FrameLimits) -> Frame {
-        let Some(at) = self.waiting()[self.scanned..].iter().position(|&byte| byte == b'\n') else {
+        let Some(at) = memchr::memchr(b'\n', &self.waiting()[self.scanned..]) else {
             self.scanned = self.waiting().len();
             let too_long = self.scanned > limits.line || self.command.len() + self.scanned > limits.command;
             return if too_long { Frame::TooLong } else { Frame::Starved };

@@ -2,8 +2,19 @@
 //!
 //! Values stay as written: RFC 2231 continuations and encoded words are for the client to put together.
 
-use super::header::first;
+use super::header::firsts;
 use crate::protocol::imap::limits::{BOUNDARY_LEN_MAX, PARAMETERS_MAX};
+
+const FIELDS: [&str; 8] = [
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "Content-ID",
+    "Content-Description",
+    "Content-MD5",
+    "Content-Language",
+    "Content-Location",
+];
 
 /// Name and value, without quotes.
 pub type Parameters = Vec<(Vec<u8>, Vec<u8>)>;
@@ -55,31 +66,24 @@ impl Content {
     /// Reads the MIME fields of a header. `digest`: the part is in a multipart/digest, where the default is
     /// message/rfc822 (RFC 2046 section 5.1.5).
     pub fn of_header(header: &[u8], digest: bool) -> Self {
-        let text =
-            |name: &[u8]| first(header, name).map(|field| field.unfolded()).filter(|value| !value.is_empty());
-        let mut content = Self {
-            id: text(b"Content-ID"),
-            description: text(b"Content-Description"),
-            md5: text(b"Content-MD5"),
-            location: text(b"Content-Location"),
-            ..Self::default()
-        };
+        let [kind, encoding, disposition, id, description, md5, language, location] = firsts(header, FIELDS)
+            .map(|field| field.map(|field| field.unfolded()).filter(|value| !value.is_empty()));
+        let mut content = Self { id, description, md5, location, ..Self::default() };
         if digest {
             (content.media, content.subtype) = (b"message".to_vec(), b"rfc822".to_vec());
             content.parameters.clear();
         }
-        if let Some((media, subtype, parameters)) = text(b"Content-Type").and_then(|value| media_type(&value))
-        {
+        if let Some((media, subtype, parameters)) = kind.and_then(|value| media_type(&value)) {
             (content.media, content.subtype, content.parameters) = (media, subtype, parameters);
         }
-        if let Some(encoding) = text(b"Content-Transfer-Encoding") {
+        if let Some(encoding) = encoding {
             content.encoding = Words { rest: &encoding }.token().unwrap_or(content.encoding);
         }
-        if let Some(value) = text(b"Content-Disposition") {
+        if let Some(value) = disposition {
             let mut words = Words { rest: &value };
             content.disposition = words.token().map(|kind| (kind, words.parameters()));
         }
-        if let Some(value) = text(b"Content-Language") {
+        if let Some(value) = language {
             let tags = value.split(|&byte| byte == b',').map(|tag| tag.trim_ascii().to_vec());
             content.languages = tags.filter(|tag| !tag.is_empty()).take(PARAMETERS_MAX).collect();
         }

@@ -3,35 +3,40 @@
 //! Values are unfolded and otherwise as they stand: encoded words are for the client to decode.
 
 use super::address::{self, Address};
-use super::header::first;
+use super::header::{Field, firsts};
 use crate::protocol::imap::respond::nstring;
+
+const FIELDS: [&str; 10] =
+    ["Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"];
 
 /// The envelope in its parentheses.
 pub fn render(header: &[u8]) -> Vec<u8> {
-    let text = |name: &[u8]| first(header, name).map(|field| field.unfolded());
-    let addresses = |name: &[u8]| text(name).map(|value| address::parse(&value)).unwrap_or_default();
-    let from = addresses(b"From");
+    let [date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id] =
+        firsts(header, FIELDS);
+    let text = |field: Option<Field<'_>>| field.map(|field| field.unfolded());
+    let addresses = |field| text(field).map(|value| address::parse(&value)).unwrap_or_default();
+    let from = addresses(from);
     // RFC 3501: an absent or empty Sender or Reply-To is the From.
     let or_from = |found: Vec<Address>| if found.is_empty() { from.clone() } else { found };
     let mut out = vec![b'('];
-    nstring(&mut out, text(b"Date").as_deref());
+    nstring(&mut out, text(date).as_deref());
     out.push(b' ');
-    nstring(&mut out, text(b"Subject").as_deref());
+    nstring(&mut out, text(subject).as_deref());
     let lists = [
         from.clone(),
-        or_from(addresses(b"Sender")),
-        or_from(addresses(b"Reply-To")),
-        addresses(b"To"),
-        addresses(b"Cc"),
-        addresses(b"Bcc"),
+        or_from(addresses(sender)),
+        or_from(addresses(reply_to)),
+        addresses(to),
+        addresses(cc),
+        addresses(bcc),
     ];
     for list in lists {
         out.push(b' ');
         address::render(&mut out, &list);
     }
-    for name in [&b"In-Reply-To"[..], b"Message-ID"] {
+    for field in [in_reply_to, message_id] {
         out.push(b' ');
-        nstring(&mut out, text(name).as_deref());
+        nstring(&mut out, text(field).as_deref());
     }
     out.push(b')');
     out

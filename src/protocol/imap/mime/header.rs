@@ -42,7 +42,7 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
             }
             rest = &rest[raw.len()..];
             let first_line = &raw[..line_len(raw)];
-            if let Some(colon) = first_line.iter().position(|&byte| byte == b':') {
+            if let Some(colon) = memchr::memchr(b':', first_line) {
                 let name = raw[..colon].trim_ascii_end();
                 if !name.is_empty() && !name.contains(&b' ') {
                     return Some(Field { name, value: trim_line_end(&raw[colon + 1..]), raw });
@@ -58,6 +58,17 @@ pub fn first<'a>(header: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     fields(header).find(|field| field.is(name))
 }
 
+/// The first field of each of these names, in one pass.
+pub fn firsts<'a, const N: usize>(header: &'a [u8], names: [&str; N]) -> [Option<Field<'a>>; N] {
+    let mut found = [None; N];
+    for field in fields(header) {
+        if let Some(at) = names.iter().position(|name| field.is(name.as_bytes())) {
+            found[at] = found[at].or(Some(field));
+        }
+    }
+    found
+}
+
 /// The named fields (or all others) as they stand, then the empty line: HEADER.FIELDS and HEADER.FIELDS.NOT.
 pub fn subset(header: &[u8], names: &[Vec<u8>], not: bool) -> Vec<u8> {
     let wanted = |field: &Field<'_>| names.iter().any(|name| field.is(name)) != not;
@@ -71,7 +82,7 @@ pub fn subset(header: &[u8], names: &[Vec<u8>], not: bool) -> Vec<u8> {
 
 /// Length of the first line with its end.
 fn line_len(text: &[u8]) -> usize {
-    text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1)
+    memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
 }
 
 /// Length of the first line and of the lines that continue it.

@@ -112,7 +112,7 @@ impl Scanner {
     pub fn feed(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         while !rest.is_empty() {
-            let end = rest.iter().position(|&byte| byte == b'\n');
+            let end = memchr::memchr(b'\n', rest);
             let (piece, after) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
             rest = after;
             if self.in_header {
