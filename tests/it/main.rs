@@ -16,5 +16,6 @@ mod once;
 mod outbox;
 mod recipients;
 mod refusals;
+mod same_seed;
 mod tidy;
 mod world;

@@ -166,6 +166,13 @@ impl World {
         let _ = store.close().await;
     }
 
+    /// Keeps a node switched off for so long. (A day with the node running costs the test a second.)
+    pub(crate) async fn sleep(&mut self, id: NodeId, time: Duration) {
+        self.stop(id).await;
+        pass(time).await;
+        self.start(id).await;
+    }
+
     /// The power goes: every task ends where it stands, streams are cut, and of what was not synced `how` decides.
     pub(crate) async fn crash(&mut self, id: NodeId, how: AfterCrash) {
         let onion = self.onion(id);
