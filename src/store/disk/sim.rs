@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a disk writes as one piece.
 const SECTOR_LEN: u64 = 512;
+/// What a file takes of the room as one piece.
+const BLOCK_LEN: u64 = 4096;
 
 /// What goes wrong at one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,8 @@ struct FileState {
     now: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Which blocks take room: those that were ever written.
+    blocks: Vec<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -118,7 +122,7 @@ impl SimDisk {
         self.state().capacity = bytes;
     }
 
-    /// Bytes in all files that have a name.
+    /// Bytes that all files take that have a name; holes take none.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
@@ -168,7 +172,12 @@ impl SimDisk {
             for change in &file.unsynced {
                 change.apply_after_crash(&mut bytes, how, rng.as_mut());
             }
-            FileState { now: bytes.clone(), durable: bytes, unsynced: Vec::new() }
+            FileState {
+                now: bytes.clone(),
+                durable: bytes,
+                unsynced: Vec::new(),
+                blocks: file.blocks.clone(),
+            }
         };
         let files = state.files.iter().map(found).collect();
         let durable_names = names.clone();
@@ -183,6 +192,18 @@ impl SimDisk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl FileState {
+    fn take_blocks(&mut self, written: std::ops::Range<usize>, change: &Change) {
+        if let Change::SetLen(len) = change {
+            self.blocks.truncate(len.div_ceil(BLOCK_LEN) as usize);
+        }
+        if self.blocks.len() < written.end {
+            self.blocks.resize(written.end, false);
+        }
+        self.blocks[written].fill(true);
     }
 }
 
@@ -249,7 +270,8 @@ fn tear(bytes: &mut Vec<u8>, offset: u64, data: &[u8], rng: &mut StdRng) {
 
 impl State {
     fn used(&self) -> u64 {
-        self.names.values().map(|&file| self.files[file].now.len() as u64).sum()
+        let blocks = |&file: &usize| self.files[file].blocks.iter().filter(|&&block| block).count() as u64;
+        self.names.values().map(blocks).sum::<u64>() * BLOCK_LEN
     }
 
     /// Counts an operation and answers its fault; `Some(Crash)` only at the operation at which the power goes.
@@ -362,11 +384,19 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn change(&self, change: Change, end: u64) -> io::Result<()> {
+    fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.disk.state();
-        let grows = end.saturating_sub(state.files[self.file].now.len() as u64);
+        let blocks = match &change {
+            Change::Write { offset, data } => {
+                (offset / BLOCK_LEN) as usize..(offset + data.len() as u64).div_ceil(BLOCK_LEN) as usize
+            }
+            Change::SetLen(_) => 0..0,
+        };
+        let taken = |at: &usize| state.files[self.file].blocks.get(*at).copied().unwrap_or(false);
+        let grows = blocks.clone().filter(|at| !taken(at)).count() as u64 * BLOCK_LEN;
         let fault = state.begin(Kind::Write, grows)?;
         let file = &mut state.files[self.file];
+        file.take_blocks(blocks, &change);
         change.apply(&mut file.now);
         file.unsynced.push(change);
         settle(fault)
@@ -384,7 +414,7 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(Change::Write { offset, data: data.to_vec() }, offset + data.len() as u64)
+        self.change(Change::Write { offset, data: data.to_vec() })
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -394,7 +424,7 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::SetLen(len), len)
+        self.change(Change::SetLen(len))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -470,11 +500,13 @@ mod tests {
     fn a_full_disk_refuses_growth_and_takes_what_fits() {
         let disk = SimDisk::new();
         let file = disk.open("a", OpenMode::OrCreate).unwrap();
-        disk.set_capacity(Some(10));
+        disk.set_capacity(Some(BLOCK_LEN));
         file.write_at(0, &[1; 10]).unwrap();
-        assert_eq!(file.write_at(5, &[2; 6]).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        file.write_at(5, &[3; 5]).unwrap();
+        file.set_len(10 * BLOCK_LEN).unwrap();
+        assert_eq!(file.write_at(BLOCK_LEN - 1, &[2; 2]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_at(BLOCK_LEN - 2, &[3; 2]).unwrap();
+        assert_eq!(disk.used(), BLOCK_LEN);
         disk.set_capacity(None);
-        file.write_at(5, &[2; 6]).unwrap();
+        file.write_at(BLOCK_LEN, &[2; 1]).unwrap();
     }
 }
