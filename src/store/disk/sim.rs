@@ -58,8 +58,9 @@ struct State {
 
 #[derive(Debug, Default, Clone)]
 struct FileState {
-    now: Vec<u8>,
-    durable: Vec<u8>,
+    /// Shared between the disks before and after a crash until one of them writes.
+    now: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     unsynced: Vec<Change>,
     /// Which blocks take room: those that were ever written.
     blocks: Vec<bool>,
@@ -139,7 +140,7 @@ impl SimDisk {
         let file = &mut state.files[file];
         let (at, mask) = ((bit / 8) as usize, 1 << (bit % 8));
         for bytes in [&mut file.now, &mut file.durable] {
-            if let Some(byte) = bytes.get_mut(at) {
+            if let Some(byte) = Arc::make_mut(bytes).get_mut(at) {
                 *byte ^= mask;
             }
         }
@@ -148,7 +149,7 @@ impl SimDisk {
     /// The bytes of a file as a reader finds them now, if there is such a file.
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
-        state.names.get(name).map(|&file| state.files[file].now.clone())
+        state.names.get(name).map(|&file| state.files[file].now.to_vec())
     }
 
     /// The disk as found when the power is back: without faults, counters at zero. This disk is left as it is.
@@ -170,7 +171,7 @@ impl SimDisk {
         let found = |file: &FileState| {
             let mut bytes = file.durable.clone();
             for change in &file.unsynced {
-                change.apply_after_crash(&mut bytes, how, rng.as_mut());
+                change.apply_after_crash(Arc::make_mut(&mut bytes), how, rng.as_mut());
             }
             FileState {
                 now: bytes.clone(),
@@ -397,7 +398,7 @@ impl SimFile {
         let fault = state.begin(Kind::Write, grows)?;
         let file = &mut state.files[self.file];
         file.take_blocks(blocks, &change);
-        change.apply(&mut file.now);
+        change.apply(Arc::make_mut(&mut file.now));
         file.unsynced.push(change);
         settle(fault)
     }
@@ -439,7 +440,7 @@ impl DiskFile for SimFile {
             Some(_) => file.unsynced.clear(),
             None => {
                 for change in std::mem::take(&mut file.unsynced) {
-                    change.apply(&mut file.durable);
+                    change.apply(Arc::make_mut(&mut file.durable));
                 }
                 state.syncs += 1;
             }
