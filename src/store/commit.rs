@@ -110,13 +110,20 @@ fn lead(core: &Arc<Core>) {
 /// What became of a group.
 enum Committed {
     /// The transaction is durable; these are the answers, in order.
-    Yes(Vec<Result<(), StoreError>>),
+    Yes(Outcomes),
     /// Nothing was done.
     No(StoreError),
 }
 
 fn commit_group(core: &Arc<Core>, mut group: Vec<Box<dyn Write>>) {
-    match attempt(core, &mut group) {
+    let mut letter_added = false;
+    let mut committed = attempt(core, &mut group, &mut letter_added);
+    if let (Committed::No(StoreError::Full), 1, false) = (&committed, group.len(), letter_added)
+        && core.reserve.spend()
+    {
+        committed = attempt(core, &mut group, &mut letter_added);
+    }
+    match committed {
         Committed::Yes(outcomes) => {
             for (write, outcome) in group.into_iter().zip(outcomes) {
                 write.answer(outcome);
@@ -135,48 +142,74 @@ fn commit_group(core: &Arc<Core>, mut group: Vec<Box<dyn Write>>) {
     }
 }
 
-fn attempt(core: &Arc<Core>, group: &mut [Box<dyn Write>]) -> Committed {
+fn attempt(core: &Arc<Core>, group: &mut [Box<dyn Write>], letter_added: &mut bool) -> Committed {
     let result = core.check_state().and_then(|()| core.note(core.database.session())).and_then(|session| {
-        let result = session.begin_write().and_then(|txn| run_and_commit(core, txn, group));
+        let result = session.begin_write().and_then(|txn| run_and_commit(core, txn, group, letter_added));
         core.note(session.judge(result))
     });
     match result {
-        Ok(outcomes) => Committed::Yes(outcomes),
+        Ok((outcomes, consequences)) => {
+            consequences.follow(core);
+            Committed::Yes(outcomes)
+        }
         Err(error) => Committed::No(error),
     }
 }
+
+/// What a commit brings with it, to be done when its session has ended.
+#[derive(Default)]
+struct Consequences {
+    mail_changed: bool,
+    emptied: Vec<u32>,
+}
+
+impl Consequences {
+    fn follow(self, core: &Arc<Core>) {
+        // The commit stands, whatever becomes of files that nobody needs any more; the next opening finds them.
+        let _ = core.bury(self.emptied);
+        if self.mail_changed {
+            core.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+}
+
+type Outcomes = Vec<Result<(), StoreError>>;
 
 fn run_and_commit(
     core: &Arc<Core>,
     txn: redb::WriteTransaction,
     group: &mut [Box<dyn Write>],
-) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-    let mut tx = Tx::new(&txn, &core.segments);
+    letter_added: &mut bool,
+) -> Result<(Outcomes, Consequences), StoreError> {
+    let mut tx = Tx::new(&txn, core);
     let mut outcomes = Vec::with_capacity(group.len());
     for write in group.iter_mut() {
         let before = tx.rows.changes();
         let outcome = run_one(&mut **write, &mut tx);
-        if outcome.is_err() && tx.rows.changes() != before {
+        *letter_added |= tx.letter_added.get();
+        if tx.rows.changes() != before
+            && let Err(error) = outcome
+        {
             // redb has no way back to before this operation but to give up the whole transaction.
             drop(tx);
             let _ = catch_unwind(AssertUnwindSafe(|| txn.abort()));
-            return outcome.map(|()| Vec::new());
+            return Err(error);
         }
         outcomes.push(outcome);
     }
-    let (changed, mail_changed) = (tx.rows.changes() > 0, tx.mail_changed.get());
-    let emptied = tx.emptied.take();
+    let changed = tx.rows.changes() > 0;
+    let consequences = Consequences { mail_changed: tx.mail_changed.get(), emptied: tx.emptied.take() };
     drop(tx);
     if !changed {
-        return txn.abort().map(|()| outcomes).map_err(StoreError::from_redb);
+        txn.abort().map_err(StoreError::from_redb)?;
+        return Ok((outcomes, Consequences::default()));
     }
     // What the transaction names must be on the disk before it is.
     core.segments.sync().map_err(|_| StoreError::MustReopen)?;
     catch_unwind(AssertUnwindSafe(|| txn.commit()))
         .map_err(|_| StoreError::Damaged("the database contradicts itself"))?
         .map_err(StoreError::from_redb)?;
-    after_commit(core, mail_changed, emptied);
-    Ok(outcomes)
+    Ok((outcomes, consequences))
 }
 
 fn run_one(write: &mut dyn Write, tx: &mut Tx<'_>) -> Result<(), StoreError> {
@@ -185,12 +218,4 @@ fn run_one(write: &mut dyn Write, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.letters().forget_unused()
     }))
     .unwrap_or(Err(StoreError::Bug("a write panicked")))
-}
-
-fn after_commit(core: &Arc<Core>, mail_changed: bool, emptied: Vec<u32>) {
-    // The commit stands, whatever becomes of files that nobody needs any more; the next open finds them.
-    let _ = core.bury(emptied);
-    if mail_changed {
-        core.changes.send_modify(|changes| *changes += 1);
-    }
 }

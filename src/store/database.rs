@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use redb::ReadableDatabase as _;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 /// The database file.
@@ -32,6 +33,7 @@ pub(super) struct Database {
     /// Seeds the nonces each time the file is opened.
     rng: Mutex<StdRng>,
     up: RwLock<Option<Up>>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -46,17 +48,15 @@ pub(super) struct Session<'d> {
 }
 
 impl Database {
-    /// Makes a database and fills it by `fill` in one commit. After a crash it is wholly there or not at all.
+    /// Makes a database where there is none and fills it by `fill` in one commit. After a crash it is wholly there or not at all.
     pub(super) fn create(
         disk: Arc<dyn Disk>,
         key: MasterKey,
         rng: StdRng,
         fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        if Self::exists(&*disk)? {
-            return Err(StoreError::Exists);
-        }
-        let database = Self { disk, key, rng: Mutex::new(rng), up: RwLock::new(None) };
+        let database =
+            Self { disk, key, rng: Mutex::new(rng), up: RwLock::new(None), closed: AtomicBool::new(false) };
         database.make(fill)?;
         database.disk.rename(NEW_NAME, NAME).map_err(StoreError::from_io)?;
         database.disk.sync_dir().map_err(StoreError::from_io)?;
@@ -69,7 +69,8 @@ impl Database {
         if !Self::exists(&*disk)? {
             return Err(StoreError::Missing);
         }
-        let database = Self { disk, key, rng: Mutex::new(rng), up: RwLock::new(None) };
+        let database =
+            Self { disk, key, rng: Mutex::new(rng), up: RwLock::new(None), closed: AtomicBool::new(false) };
         database.revive()?;
         Ok(database)
     }
@@ -94,13 +95,18 @@ impl Database {
         StdRng::from_rng(&mut *self.rng.lock().expect("no holder of this lock panics"))
     }
 
-    /// Begins to use the database; puts it up again first if an earlier error took it down.
+    /// Begins to use the database; puts it up again first if an earlier error took it down. A thread has one session
+    /// at a time, or another that waits to put the database up would stand between them for ever.
     pub(super) fn session(&self) -> Result<Session<'_>, StoreError> {
-        let usable = self.up_guard().as_ref().is_some_and(|up| !up.health.failed());
-        if !usable {
+        loop {
+            let guard = self.up_guard();
+            if guard.as_ref().is_some_and(|up| !up.health.failed()) {
+                return Ok(Session { guard: Some(guard) });
+            }
+            // Not while this thread holds the lock for reading.
+            drop(guard);
             self.revive()?;
         }
-        Ok(Session { guard: Some(self.up_guard()) })
     }
 
     fn up_guard(&self) -> RwLockReadGuard<'_, Option<Up>> {
@@ -111,6 +117,9 @@ impl Database {
     /// Closes redb and opens it anew, unless it is well.
     fn revive(&self) -> Result<(), StoreError> {
         let mut place = self.up.write().unwrap_or_else(|poison| poison.into_inner());
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
         if let Some(up) = &*place {
             if up.health.sync_failed() {
                 return Err(StoreError::MustReopen);
@@ -141,9 +150,11 @@ impl Database {
         }
     }
 
-    /// Closes the file in good order.
+    /// Closes the file in good order, for good.
     pub(super) fn close(&self) {
-        self.up.write().unwrap_or_else(|poison| poison.into_inner()).take();
+        let mut place = self.up.write().unwrap_or_else(|poison| poison.into_inner());
+        self.closed.store(true, Ordering::Release);
+        place.take();
     }
 }
 

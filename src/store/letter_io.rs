@@ -1,5 +1,6 @@
 //! `LetterWriter` and `LetterReader`: letters as streams, with memory for one chunk.
 
+use super::aead::TAG_LEN;
 use super::body::{Body, BodyReader, CHUNK_LEN, ChunkSealer, push_extent};
 use super::error::StoreError;
 use super::segments::{Extent, Segment};
@@ -7,6 +8,9 @@ use super::{Core, on_store};
 use rand::Rng as _;
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
+
+/// What most letters fit into, so that many small ones under way do not each take a whole chunk of memory.
+const SMALL_LEN: usize = 8 * 1024;
 
 /// Takes a letter in pieces. Several may be under way at once. Dropped unfinished, it leaves nothing behind.
 pub struct LetterWriter {
@@ -56,6 +60,7 @@ impl LetterWriter {
                 filling = on_store(self.core.run, move || filling.put_chunk(&core)).await?;
             }
             let (now, later) = data.split_at(data.len().min(CHUNK_LEN - filling.chunk.len()));
+            filling.reserve(now.len());
             filling.chunk.extend_from_slice(now);
             self.len += now.len() as u64;
             self.filling = Some(filling);
@@ -75,7 +80,17 @@ impl LetterWriter {
 const BROKEN: StoreError = StoreError::Bug("a letter was written on after its writing failed");
 
 impl Filling {
+    /// Makes room without doubling past a chunk and its tag, which may not be moved again when it is sealed.
+    fn reserve(&mut self, more: usize) {
+        let len = self.chunk.len() + more;
+        if len > self.chunk.capacity() {
+            let room = if len <= SMALL_LEN { SMALL_LEN } else { CHUNK_LEN };
+            self.chunk.reserve_exact(room + TAG_LEN - self.chunk.len());
+        }
+    }
+
     fn put_chunk(mut self, core: &Core) -> Result<Self, StoreError> {
+        core.reserve.keep()?;
         self.sealer.seal(&mut self.chunk, false);
         let (extent, segment) = core.segments.append(&self.chunk)?;
         push_extent(&mut self.extents, extent);

@@ -2,7 +2,7 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
-//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams, `compact`
+//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams, `compact`, `reserve`
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
 //! * `commit`: many writes, one commit
 //!
@@ -18,6 +18,7 @@ mod error;
 mod letter_io;
 mod migrate;
 mod pages;
+mod reserve;
 mod rows;
 mod segments;
 mod tables;
@@ -49,6 +50,7 @@ use mailboxes::MailboxName;
 use messages::MailboxView;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use reserve::Reserve;
 use segments::{SEGMENT_LEN_MAX, Segments};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -84,6 +86,7 @@ pub(crate) struct Core {
     run: Run,
     database: Database,
     segments: Segments,
+    reserve: Reserve,
     rng: Mutex<StdRng>,
     queue: Queue,
     changes: watch::Sender<u64>,
@@ -111,6 +114,10 @@ impl Store {
         on_store(options.run, move || {
             let mut rng = StdRng::from_seed(options.seed);
             let database_rng = StdRng::from_rng(&mut rng);
+            if Database::exists(&*disk)? {
+                return Err(StoreError::Exists);
+            }
+            Reserve::open(disk.clone()).keep()?;
             let database =
                 Database::create(disk.clone(), key, database_rng, |rows| migrate::fill(rows, now))?;
             Self::with(disk, database, rng, options.run, SEGMENT_LEN_MAX)
@@ -158,11 +165,13 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let session = database.session()?;
         let named_end = session.read(|txn| tables::letters::named_ends(&rows::Rows::read(txn)));
+        let reserve = Reserve::open(disk.clone());
         let segments = Segments::open(disk, &session.judge(named_end)?, segment_len_max)?;
         Ok(Self(Arc::new(Core {
             run,
             database,
             segments,
+            reserve,
             rng: Mutex::new(rng),
             queue: Queue::new(),
             changes: watch::Sender::new(0),

@@ -2,7 +2,6 @@
 
 use super::Core;
 use super::rows::Rows;
-use super::segments::Segments;
 use super::tables::credentials::{Credentials, CredentialsMut};
 use super::tables::letters::{Letters, LettersMut};
 use super::tables::mailboxes::{Mailboxes, MailboxesMut};
@@ -19,7 +18,9 @@ use std::sync::Arc;
 /// One transaction that writes. What it changed is durable when `Store::write` has answered `Ok`.
 pub struct Tx<'t> {
     pub(super) rows: Rows<'t>,
-    pub(super) segments: &'t Segments,
+    pub(super) core: &'t Arc<Core>,
+    /// A letter was brought.
+    pub(super) letter_added: Cell<bool>,
     /// A mailbox changed.
     pub(super) mail_changed: Cell<bool>,
     /// Letters added by the operation under way.
@@ -35,10 +36,11 @@ pub struct Rx<'t> {
 }
 
 impl<'t> Tx<'t> {
-    pub(super) fn new(txn: &'t redb::WriteTransaction, segments: &'t Segments) -> Self {
+    pub(super) fn new(txn: &'t redb::WriteTransaction, core: &'t Arc<Core>) -> Self {
         Self {
             rows: Rows::write(txn),
-            segments,
+            core,
+            letter_added: Cell::new(false),
             mail_changed: Cell::new(false),
             fresh: RefCell::default(),
             emptied: RefCell::default(),

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a disk writes as one piece.
 const SECTOR_LEN: u64 = 512;
+/// What a file takes of the room as one piece.
+const BLOCK_LEN: u64 = 4096;
 
 /// What goes wrong at one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +58,12 @@ struct State {
 
 #[derive(Debug, Default, Clone)]
 struct FileState {
-    now: Vec<u8>,
-    durable: Vec<u8>,
+    /// Shared between the disks before and after a crash until one of them writes.
+    now: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     unsynced: Vec<Change>,
+    /// Which blocks take room: those that were ever written.
+    blocks: Vec<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -118,7 +123,7 @@ impl SimDisk {
         self.state().capacity = bytes;
     }
 
-    /// Bytes in all files that have a name.
+    /// Bytes that all files take that have a name; holes take none.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
@@ -135,7 +140,7 @@ impl SimDisk {
         let file = &mut state.files[file];
         let (at, mask) = ((bit / 8) as usize, 1 << (bit % 8));
         for bytes in [&mut file.now, &mut file.durable] {
-            if let Some(byte) = bytes.get_mut(at) {
+            if let Some(byte) = Arc::make_mut(bytes).get_mut(at) {
                 *byte ^= mask;
             }
         }
@@ -144,7 +149,7 @@ impl SimDisk {
     /// The bytes of a file as a reader finds them now, if there is such a file.
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
-        state.names.get(name).map(|&file| state.files[file].now.clone())
+        state.names.get(name).map(|&file| state.files[file].now.to_vec())
     }
 
     /// The disk as found when the power is back: without faults, counters at zero. This disk is left as it is.
@@ -166,9 +171,14 @@ impl SimDisk {
         let found = |file: &FileState| {
             let mut bytes = file.durable.clone();
             for change in &file.unsynced {
-                change.apply_after_crash(&mut bytes, how, rng.as_mut());
+                change.apply_after_crash(Arc::make_mut(&mut bytes), how, rng.as_mut());
             }
-            FileState { now: bytes.clone(), durable: bytes, unsynced: Vec::new() }
+            FileState {
+                now: bytes.clone(),
+                durable: bytes,
+                unsynced: Vec::new(),
+                blocks: file.blocks.clone(),
+            }
         };
         let files = state.files.iter().map(found).collect();
         let durable_names = names.clone();
@@ -183,6 +193,18 @@ impl SimDisk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl FileState {
+    fn take_blocks(&mut self, written: std::ops::Range<usize>, change: &Change) {
+        if let Change::SetLen(len) = change {
+            self.blocks.truncate(len.div_ceil(BLOCK_LEN) as usize);
+        }
+        if self.blocks.len() < written.end {
+            self.blocks.resize(written.end, false);
+        }
+        self.blocks[written].fill(true);
     }
 }
 
@@ -249,7 +271,8 @@ fn tear(bytes: &mut Vec<u8>, offset: u64, data: &[u8], rng: &mut StdRng) {
 
 impl State {
     fn used(&self) -> u64 {
-        self.names.values().map(|&file| self.files[file].now.len() as u64).sum()
+        let blocks = |&file: &usize| self.files[file].blocks.iter().filter(|&&block| block).count() as u64;
+        self.names.values().map(blocks).sum::<u64>() * BLOCK_LEN
     }
 
     /// Counts an operation and answers its fault; `Some(Crash)` only at the operation at which the power goes.
@@ -362,12 +385,20 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn change(&self, change: Change, end: u64) -> io::Result<()> {
+    fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.disk.state();
-        let grows = end.saturating_sub(state.files[self.file].now.len() as u64);
+        let blocks = match &change {
+            Change::Write { offset, data } => {
+                (offset / BLOCK_LEN) as usize..(offset + data.len() as u64).div_ceil(BLOCK_LEN) as usize
+            }
+            Change::SetLen(_) => 0..0,
+        };
+        let taken = |at: &usize| state.files[self.file].blocks.get(*at).copied().unwrap_or(false);
+        let grows = blocks.clone().filter(|at| !taken(at)).count() as u64 * BLOCK_LEN;
         let fault = state.begin(Kind::Write, grows)?;
         let file = &mut state.files[self.file];
-        change.apply(&mut file.now);
+        file.take_blocks(blocks, &change);
+        change.apply(Arc::make_mut(&mut file.now));
         file.unsynced.push(change);
         settle(fault)
     }
@@ -384,7 +415,7 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(Change::Write { offset, data: data.to_vec() }, offset + data.len() as u64)
+        self.change(Change::Write { offset, data: data.to_vec() })
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -394,7 +425,7 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::SetLen(len), len)
+        self.change(Change::SetLen(len))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -409,7 +440,7 @@ impl DiskFile for SimFile {
             Some(_) => file.unsynced.clear(),
             None => {
                 for change in std::mem::take(&mut file.unsynced) {
-                    change.apply(&mut file.durable);
+                    change.apply(Arc::make_mut(&mut file.durable));
                 }
                 state.syncs += 1;
             }
@@ -470,11 +501,13 @@ mod tests {
     fn a_full_disk_refuses_growth_and_takes_what_fits() {
         let disk = SimDisk::new();
         let file = disk.open("a", OpenMode::OrCreate).unwrap();
-        disk.set_capacity(Some(10));
+        disk.set_capacity(Some(BLOCK_LEN));
         file.write_at(0, &[1; 10]).unwrap();
-        assert_eq!(file.write_at(5, &[2; 6]).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        file.write_at(5, &[3; 5]).unwrap();
+        file.set_len(10 * BLOCK_LEN).unwrap();
+        assert_eq!(file.write_at(BLOCK_LEN - 1, &[2; 2]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_at(BLOCK_LEN - 2, &[3; 2]).unwrap();
+        assert_eq!(disk.used(), BLOCK_LEN);
         disk.set_capacity(None);
-        file.write_at(5, &[2; 6]).unwrap();
+        file.write_at(BLOCK_LEN, &[2; 1]).unwrap();
     }
 }

@@ -110,7 +110,9 @@ impl<'a, 't> LettersMut<'a, 't> {
         if prefix.len() > PREFIX_LEN_MAX {
             return Err(StoreError::TooMany("bytes of our own before a letter"));
         }
-        let body = body.place(self.tx.segments)?;
+        self.tx.letter_added.set(true);
+        self.tx.core.reserve.keep()?;
+        let body = body.place(&self.tx.core.segments)?;
         let no = LetterNo(self.tx.rows.next_number(COUNTER)?);
         self.count_live(no, &body)?;
         let record = LetterRecord { prefix: prefix.to_vec(), body, refs: 0 };

@@ -220,7 +220,7 @@ impl<'a, 't> MessagesMut<'a, 't> {
             check_flags(&flags)?;
             if flags != message.flags {
                 message.modseq = *modseq.get_or_insert_with(|| mailboxes::bump(self.tx, &mut record));
-                record.unseen = record.unseen - unseen(&message.flags) + unseen(&flags);
+                record.unseen = (record.unseen + unseen(&flags)).saturating_sub(unseen(&message.flags));
                 message.flags = flags;
                 self.put(mailbox, uid, &message)?;
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::letter::LetterId;
 use crate::store::MessageIdHash;
 use onion::OnionAddress;
+use std::sync::LazyLock;
 
 pub(super) const PREFIX: &[u8] = b"Bcc: eve@example\r\n";
 const MESSAGE_ID: &[u8] = b"<1@example>";
@@ -28,8 +29,10 @@ fn answer<T>(result: &Result<T, StoreError>) -> Answer {
 }
 
 /// Three chunks and a bit, so that some are written before the transaction and one by it.
-pub(super) fn submitted() -> Vec<u8> {
-    (0..200_000u32).map(|n| (n * 7 % 253) as u8).collect()
+pub(super) fn submitted() -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..200_000u32).map(|n| (n * 7 % 253) as u8).collect());
+    &BYTES
 }
 
 pub(super) fn delivered() -> Vec<u8> {
@@ -115,7 +118,7 @@ fn judge_submission(
     sent: &[u8],
     queue: &[(crate::store::QueueNo, crate::model::letter::LetterNo, Entry)],
 ) -> Result<(), String> {
-    if sent != [PREFIX, &submitted()].concat() {
+    if sent != [PREFIX, submitted()].concat() {
         return Err("the copy in Sent has other bytes".into());
     }
     if queue.iter().map(|(_, _, (to, _))| to.as_str()).ne(["ann", "bob"]) {
