@@ -110,9 +110,9 @@ class Node:
         """Ends the process the polite way."""
         self.kill(signal.SIGTERM)
 
-    def submission(self):
-        """A logged-in smtplib session."""
-        session = smtplib.SMTP("127.0.0.1", self.smtp, timeout=30)
+    def submission(self, timeout=30):
+        """A logged-in smtplib session. A whole letter must be sent within the timeout, in seconds."""
+        session = smtplib.SMTP("127.0.0.1", self.smtp, timeout=timeout)
         session.login(self.user, self.password)
         return session
 

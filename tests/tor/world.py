@@ -49,10 +49,10 @@ class World:
         """Waits until the node says that it is reachable; gives the seconds it took."""
         return nodes.wait_until(f"{node.name} is reachable", seconds, lambda: node.status()["reachable"])[1]
 
-    def write(self, source, target, subject, body, session=None):
+    def write(self, source, target, subject, body):
         """Submits a letter; after this it is durable in the queue."""
         self.written += [subject, body[:60]]
-        session = session or source.submission()
+        session = source.submission(timeout=300)
         letter = (f"From: {source.address}\r\nTo: {target.address}\r\nSubject: {subject}\r\n\r\n{body}\r\n")
         session.sendmail(source.address, [target.address], letter)
         session.quit()
