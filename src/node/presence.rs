@@ -8,7 +8,7 @@ use onion::Stage;
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Most peers told in one round, those seen last first. Others find us by their own retries.
 const PEERS_MAX: usize = 256;
@@ -36,10 +36,10 @@ pub(super) async fn run(node: Arc<Node>) {
 /// Notices that the machine slept, and then greets the peers and tries everything. Runs until dropped.
 pub(super) async fn watch_for_sleep(node: Arc<Node>) {
     loop {
-        let (wall, running) = (SystemTime::now(), tokio::time::Instant::now());
+        let (before, running) = (node.desk.now(), tokio::time::Instant::now());
         tokio::time::sleep(LOOK_EVERY).await;
-        // A clock that was set back is no sleep.
-        let wall = wall.elapsed().unwrap_or_default();
+        // A clock that was set back is no sleep. One that was set forward looks like one, and no harm is done.
+        let wall = node.desk.now().since(before);
         if wall.saturating_sub(running.elapsed()) > SLEPT_MIN {
             tracing::info!("the machine slept; telling the peers that we are up");
             node.desk.orders.push_all();

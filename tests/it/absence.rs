@@ -135,6 +135,22 @@ async fn those_seen_last_are_dialled_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_has_its_mail_within_a_minute_of_waking() {
+    // Either the author's laptop or the reader's was closed for the night: only its wall clock tells it so.
+    for reader_slept in [false, true] {
+        let (world, ann, bob) = acquainted(9).await;
+        world.partition(&[&[ann], &[bob]]);
+        world.write(ann, bob, "overnight").await.taken();
+        pass(hours(12)).await;
+        world.partition(&[]);
+        pass(Duration::from_secs(20)).await;
+        assert!(world.mailbox(bob, "INBOX").await.len() == 1, "by itself it would wait for hours");
+        world.set_wrong_by(if reader_slept { bob } else { ann }, 8 * 3600);
+        arrived(&world, bob, "overnight", minutes(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_only_delays() {
     let mut world = World::new(8, Conditions::tor());
     let ann = world.add_started("ann").await;
