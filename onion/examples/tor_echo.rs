@@ -2,6 +2,7 @@
 //!
 //! `tor_echo host DIR [NETWORK]` prints its address and every stage, and sends back what arrives.
 //! `tor_echo dial DIR ADDRESS [NETWORK]` dials once a second, and prints how each attempt ended and how long it took.
+//! `RUST_LOG=onion=debug` shows what the keeper finds and repairs.
 //! Start both by `scripts/testnet exec` with the network's file; without the file they use the public Tor network.
 
 use onion::tor::{TorConfig, TorTransport};
@@ -16,6 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["host", dir] => host(start(dir, None)?).await,

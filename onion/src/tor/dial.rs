@@ -103,14 +103,32 @@ pub(super) async fn dial(
 ) -> Result<Stream, DialError> {
     let end = Instant::now() + deadline;
     let mut ready = shared.ready.subscribe();
-    let client = match timeout_at(end, ready.wait_for(Option::is_some)).await {
-        Ok(Ok(client)) => client.clone().expect("waited for it"),
-        Ok(Err(_)) => return Err(DialError::Ours("the transport has ended".into())),
-        Err(_) => return Err(DialError::NetworkDown),
-    };
+    loop {
+        let client = match timeout_at(end, ready.wait_for(Option::is_some)).await {
+            Ok(Ok(client)) => client.clone().expect("waited for it"),
+            Ok(Err(_)) => return Err(DialError::Ours("the transport has ended".into())),
+            Err(_) => return Err(DialError::NetworkDown),
+        };
+        tokio::select! {
+            biased;
+            // The keeper replaces the client, which cannot end while somebody uses it: go on with the next.
+            _ = ready.changed() => {}
+            outcome = dial_with(shared, &client, (&to, port), deadline, end) => return outcome,
+        }
+    }
+}
+
+/// Dials with this client, and finds out whose fault a failure is.
+async fn dial_with(
+    shared: &Shared,
+    client: &Client,
+    (to, port): (&OnionAddress, u16),
+    deadline: Duration,
+    end: Instant,
+) -> Result<Stream, DialError> {
     let host = to.host();
     let prefs = prefs(PeerIsolation(*to.public_key()));
-    match attempt(&client, (&host, port), &prefs, end - deadline / CHECK_SHARE).await {
+    match attempt(client, (&host, port), &prefs, end - deadline / CHECK_SHARE).await {
         Ok(stream) => Ok(Stream::new(stream)),
         Err(Verdict::Absent) => Err(DialError::Absent),
         Err(Verdict::Refused) => Err(DialError::Refused),
@@ -121,7 +139,7 @@ pub(super) async fn dial(
         }
         Err(Verdict::Again | Verdict::PeerOrNetwork) => {
             // A check that does not end in time is itself a sign of a network that does not move.
-            let alive = timeout_at(end, shared.check.alive(&client)).await.unwrap_or(false);
+            let alive = timeout_at(end, shared.check.alive(client)).await.unwrap_or(false);
             if !alive {
                 shared.doubt.notify_one();
             }

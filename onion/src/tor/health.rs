@@ -12,10 +12,9 @@ pub(super) const LOOK_WELL: Duration = Duration::from_secs(30);
 const LOOK_UNWELL: Duration = Duration::from_secs(5);
 /// Of the looks while all is well, every so many-th takes a fresh path: descriptor, introduction, rendezvous.
 const FRESH_EVERY: u32 = 20;
-/// Between looks in an outage that has lasted; bounds how late its end is noticed, and what offline hours cost.
-const LOOK_DOWN: Duration = Duration::from_secs(20);
-/// After so many failures in a row an outage has lasted.
-const DOWN_LONG: u32 = 6;
+/// A client gets this long before an outage replaces it: what it opened takes its time to end, and offline hours
+/// should cost little. Bounds how late the end of an outage is noticed, since a new client tries all guards at once.
+const CLIENT_AGE_MIN: Duration = Duration::from_secs(30);
 /// A single failure can be one bad relay; this many in a row are an outage.
 const NETWORK_DOWN_MAX: u32 = 2;
 /// So many failed calls in a row, by different relays, and a published service counts as broken.
@@ -65,15 +64,23 @@ pub(super) struct Health {
     unreachable: u32,
     network_down: u32,
     repairs: u32,
+    /// When the client was started.
+    client_since: Duration,
     /// Since when the service has been seen unpublished without a break.
     unpublished_since: Option<Duration>,
 }
 
 impl Health {
+    /// Notes that a client begins its work at `now`.
+    pub(super) fn client_started(&mut self, now: Duration) {
+        self.client_since = now;
+    }
+
     /// Takes in a finding made at `now`, a time on any monotonic clock.
     pub(super) fn found(&mut self, finding: Finding, now: Duration) -> Plan {
         if finding == Finding::Well {
-            *self = Self { well: self.well.wrapping_add(1), ..Self::default() };
+            let (well, client_since) = (self.well.wrapping_add(1), self.client_since);
+            *self = Self { well, client_since, ..Self::default() };
             return Plan { repair: Repair::Nothing, next_look: LOOK_WELL };
         }
         self.well = 0;
@@ -83,11 +90,8 @@ impl Health {
         let repair = match finding {
             Finding::NetworkDown => {
                 self.network_down += 1;
-                if self.network_down.is_multiple_of(NETWORK_DOWN_MAX) {
-                    Repair::Client
-                } else {
-                    Repair::Nothing
-                }
+                let old = now.saturating_sub(self.client_since) >= CLIENT_AGE_MIN;
+                if old && self.network_down >= NETWORK_DOWN_MAX { Repair::Client } else { Repair::Nothing }
             }
             Finding::Unreachable => {
                 self.unreachable += 1;
@@ -99,8 +103,7 @@ impl Health {
                 if now.saturating_sub(since) > wait { self.repair_service() } else { Repair::Nothing }
             }
         };
-        let lasting = finding == Finding::NetworkDown && self.network_down >= DOWN_LONG;
-        Plan { repair, next_look: if lasting { LOOK_DOWN } else { LOOK_UNWELL } }
+        Plan { repair, next_look: LOOK_UNWELL }
     }
 
     fn repair_service(&mut self) -> Repair {
@@ -132,22 +135,21 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_repairs_nothing_and_an_outage_replaces_the_client_again_and_again() {
+    fn one_failure_repairs_nothing_and_an_outage_replaces_an_old_client() {
         use Finding::{NetworkDown as Down, Well};
         use Repair::{Client, Nothing};
-        let found = repairs(&mut Health::default(), &[Down, Well, Down, Down, Down, Down, Well, Down]);
-        assert_eq!(found, [Nothing, Nothing, Nothing, Client, Nothing, Client, Nothing, Nothing]);
-    }
-
-    #[test]
-    fn a_lasting_outage_is_looked_at_less_often_until_it_ends() {
         let mut health = Health::default();
-        let pauses: Vec<u64> =
-            (0..8).map(|_| health.found(Finding::NetworkDown, NOW).next_look.as_secs()).collect();
-        assert_eq!(pauses, [5, 5, 5, 5, 5, 20, 20, 20]);
-        assert_eq!(health.found(Finding::Unpublished, NOW).next_look, LOOK_UNWELL);
-        health.found(Finding::Well, NOW);
-        assert_eq!(health.found(Finding::NetworkDown, NOW).next_look, LOOK_UNWELL);
+        let mut at = |second, finding| health.found(finding, Duration::from_secs(second)).repair;
+        assert_eq!(
+            [at(100, Down), at(105, Well), at(110, Down), at(115, Down)],
+            [Nothing, Nothing, Nothing, Client]
+        );
+        health.client_started(Duration::from_secs(116));
+        let mut at = |second, finding| health.found(finding, Duration::from_secs(second)).repair;
+        assert_eq!(
+            [at(116, Down), at(121, Down), at(145, Down), at(146, Down)],
+            [Nothing, Nothing, Nothing, Client]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! exactly while one can dial, and that the stage told is what was found last, not what arti believes.
 
 use super::health::{Finding, Health, Repair, slept};
+use super::runtime::{Lifetime, client_runtime};
 use super::service::{self, Hosting, Service};
 use super::{Client, Shared, dial};
 use crate::{ListenError, Stage};
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A bootstrap that makes no progress for this long is begun anew: arti's own pauses grow to minutes.
 const BOOTSTRAP_STALL: Duration = Duration::from_secs(30);
 /// Between attempts to open the folders, which another process may still hold.
 const OPEN_RETRY: Duration = Duration::from_secs(2);
+/// How long a client that is replaced may take to end, which is only to be waited out if something hangs.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the own service may take to answer; 0.3–0.7 s on an idle local network, seconds on the public one.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(12);
 /// How often the clocks are compared, to notice that the machine slept.
@@ -48,11 +51,15 @@ pub(super) async fn keep(shared: Arc<Shared>, asked: mpsc::Receiver<Hosting>) {
         network_down: false,
     };
     loop {
-        let client = keeper.bootstrapped_client().await;
+        let (client, lifetime) = keeper.bootstrapped_client().await;
         keeper.shared.check.forget().await;
         keeper.shared.ready.send_replace(Some(client.clone()));
+        let stopped = client.wait_for_stop();
         keeper.serve(client).await;
         keeper.shared.ready.send_replace(None);
+        drop(lifetime);
+        // Else its successor could not write down which guards it chose.
+        let _ = timeout(STOP_WAIT_MAX, stopped).await;
     }
 }
 
@@ -70,9 +77,9 @@ struct Keeper {
 
 impl Keeper {
     /// A client that has a directory; tries for ever, and says meanwhile what blocks it.
-    async fn bootstrapped_client(&mut self) -> Client {
+    async fn bootstrapped_client(&mut self) -> (Client, Lifetime) {
         loop {
-            let client = self.open_client().await;
+            let (client, lifetime) = self.open_client().await;
             let mut events = client.bootstrap_events();
             let bootstrap = client.bootstrap();
             tokio::pin!(bootstrap);
@@ -81,7 +88,7 @@ impl Keeper {
                 tokio::select! {
                     biased;
                     done = &mut bootstrap => match done {
-                        Ok(()) => return client.clone(),
+                        Ok(()) => return (client.clone(), lifetime),
                         Err(error) => {
                             tracing::warn!(kind = ?error.kind(), "Tor could not be bootstrapped; trying again");
                             sleep(OPEN_RETRY).await;
@@ -108,13 +115,13 @@ impl Keeper {
     }
 
     /// A client over our folders, once they can be had.
-    async fn open_client(&mut self) -> Client {
+    async fn open_client(&mut self) -> (Client, Lifetime) {
         loop {
             purge_services(&self.shared.state_dir, None);
-            let builder =
-                TorClient::with_runtime(self.shared.runtime.clone()).config(self.shared.config.clone());
+            let (runtime, lifetime) = client_runtime(&self.shared.runtime);
+            let builder = TorClient::with_runtime(runtime).config(self.shared.config.clone());
             match builder.create_unbootstrapped_async().await {
-                Ok(client) => return client,
+                Ok(client) => return (client, lifetime),
                 Err(error) => {
                     tracing::warn!(kind = ?error.kind(), "Tor's folders cannot be used; trying again");
                     let reason = format!("Tor's folders cannot be used ({})", error.kind());
@@ -148,6 +155,7 @@ impl Keeper {
     /// Uses the client until it is to be replaced.
     async fn serve(&mut self, client: Client) {
         let mut served = Served::new(client);
+        self.health.client_started(self.started.elapsed());
         if self.network_down {
             served.look_in(Duration::ZERO);
         }
@@ -169,7 +177,12 @@ impl Keeper {
                     false
                 }
                 Some(_) = self.callers.join_next() => false,
-                reachable = served.status_change() => { served.look_after_change(reachable); false }
+                reachable = served.status_change() => {
+                    if reachable || !self.network_down {
+                        served.look_after_change(reachable);
+                    }
+                    false
+                }
                 () = self.shared.doubt.notified(), if !self.network_down => { served.look_in(DOUBT_PAUSE); false }
                 () = sleep_until(next_look) => true,
                 _ = tick.tick() => {
@@ -219,8 +232,8 @@ impl Keeper {
             Finding::Unreachable => self.shared.tell(Stage::Dialling, Some(NOT_ANSWERING)),
             Finding::NetworkDown => self.shared.tell(Stage::Connecting, Some(NO_WAY_IN)),
         }
-        if plan.repair != Repair::Nothing {
-            tracing::info!(?finding, repair = ?plan.repair, "Tor did not recover by itself; starting anew");
+        if plan.repair != Repair::Nothing && finding != Finding::NetworkDown {
+            tracing::info!(?finding, repair = ?plan.repair, "the onion service did not recover by itself; starting anew");
         }
         if plan.repair == Repair::Service {
             served.service = None;

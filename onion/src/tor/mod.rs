@@ -8,11 +8,13 @@
 //! | `settings` | the configuration that arti gets, and the file of a private network |
 //! | `dial` | one dial: isolation, retries, whose fault a failure is |
 //! | `service` | what of the arriving is taken |
+//! | `runtime` | when the tasks of a client end |
 //! | `keeper`, `health` | the one task behind it all: bootstrap, hosting, self-test, repair |
 
 mod dial;
 mod health;
 mod keeper;
+mod runtime;
 mod service;
 mod settings;
 
@@ -27,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tor_rtcompat::tokio::TokioRustlsRuntime;
 
-type Client = Arc<TorClient<TokioRustlsRuntime>>;
+type Client = Arc<TorClient<runtime::ClientRuntime>>;
 
 /// Streams that wait to be accepted; more are turned away, as a full queue is better refused than grown.
 const WAITING_STREAMS_MAX: usize = 16;
@@ -156,6 +158,9 @@ impl Shared {
         let next = Bootstrap { stage, blocked: blocked.map(str::to_owned) };
         self.bootstrap.send_if_modified(|current| {
             let changed = *current != next;
+            if changed {
+                tracing::info!(stage = ?next.stage, blocked = next.blocked.as_deref(), "Tor");
+            }
             *current = next;
             changed
         });

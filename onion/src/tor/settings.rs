@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tor_config::ExplicitOrAuto;
+use tor_guardmgr::VanguardMode;
 use tor_keymgr::config::ArtiKeystoreKind;
 use tor_llcrypto::pk::{ed25519::Ed25519Identity, rsa::RsaIdentity};
 
@@ -29,6 +30,8 @@ pub(super) fn arti_config(config: &TorConfig) -> Result<TorClientConfig, StartEr
     arti.system().memory().max(config.memory_max.max(TorConfig::MEMORY_MIN));
     // Exit circuits kept ready for browsing are no use here, and a check of the network must not be handed an old one.
     arti.preemptive_circuits().disable_at_threshold(0).set_initial_predicted_ports(Vec::new());
+    // A service must hide its guards from whoever makes it build many circuits; arti's default is the lighter mode.
+    arti.vanguards().mode(ExplicitOrAuto::Explicit(VanguardMode::Full));
     if let Some(path) = &config.network {
         let text = std::fs::read(path).map_err(|e| StartError::Network(e.to_string()))?;
         private_network(&mut arti, &text).map_err(StartError::Network)?;
