@@ -1,7 +1,7 @@
 //! The two ciphers of the store: ChaCha20-Poly1305 (RFC 8439) under a key used for one thing, and
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) where many nonces are drawn under one key.
 //!
-//! The work is ring's, which is two to four times as fast as the portable crates; a test holds the results to theirs.
+//! The work is ring's, which is about twice as fast as the portable crates; a test holds the results to theirs.
 
 use chacha20::{R20, hchacha};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};

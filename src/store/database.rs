@@ -48,7 +48,8 @@ pub(super) struct Session<'d> {
 }
 
 impl Database {
-    /// Makes a database where there is none and fills it by `fill` in one commit. After a crash it is wholly there or not at all.
+    /// Makes a database where there is none and fills it by `fill` in one commit. After a crash it is wholly there or
+    /// not at all.
     pub(super) fn create(
         disk: Arc<dyn Disk>,
         key: MasterKey,

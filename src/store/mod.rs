@@ -2,7 +2,8 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
-//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams, `compact`, `reserve`
+//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams,
+//!   `compact`, `reserve` room for deleting
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
 //! * `commit`: many writes, one commit
 //!
