@@ -4,9 +4,11 @@ use crate::life::{Life, Run, in_paused_time};
 use crate::world::{AfterCrash, NodeId, days, hours, minutes};
 use tokio::time::Instant;
 
-/// All of them, by name.
-pub(crate) const ALL: [(&str, fn() -> Run); 2] =
-    [("gone for good", gone_for_good), ("back on day 29", back_on_day_29)];
+/// A scenario and its name.
+type Named = (&'static str, fn() -> Run);
+
+/// All of them.
+pub(crate) const ALL: [Named; 2] = [("gone for good", gone_for_good), ("back on day 29", back_on_day_29)];
 
 /// Ann and Bob, who have exchanged letters.
 async fn acquainted(seed: u64) -> (Life, NodeId, NodeId) {

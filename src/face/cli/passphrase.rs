@@ -85,9 +85,9 @@ fn from_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// The first line without its end, or a little more than the longest passphrase.
+#[expect(clippy::unbuffered_bytes, reason = "what follows the line is not ours to take")]
 fn first_line(from: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE_LEN_MAX + 2));
-    // Byte by byte: what follows the line is not ours to take.
     for byte in from.bytes().take(PASSPHRASE_LEN_MAX + 1) {
         match byte? {
             b'\n' => break,
