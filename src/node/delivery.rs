@@ -114,9 +114,11 @@ impl Delivery {
             waiting.entry(entry.to.onion).or_default().push(entry);
         }
         self.take_orders(asked, &waiting);
-        if stage >= Stage::Dialling {
-            self.start_due(&waiting, now).await;
+        if stage < Stage::Dialling {
+            // Whatever is due, nobody can be dialled; the network's coming wakes us.
+            return SLEEP_MAX;
         }
+        self.start_due(&waiting, now).await;
         self.pause(&waiting, now)
     }
 
