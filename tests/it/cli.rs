@@ -196,24 +196,29 @@ fn the_passphrase_comes_from_a_descriptor_or_not_at_all_where_there_is_no_termin
     house.run(&["--passphrase-fd", "9", "address"]).bad(66, &["descriptor 9"]);
 }
 
-/// Types at a terminal what it is told to, each time the prompt has appeared; prints what was shown.
+/// Types at a terminal what it is told to, each time the prompt has appeared and the echo is off (what is typed
+/// earlier is thrown away); prints what was shown.
 const TYPIST: &str = r#"
-import os, pty, select, sys
+import os, pty, select, signal, sys, termios, time
 answers = [pair.split("=", 1) for pair in sys.argv[1].split(";")]
 child, terminal = pty.fork()
 if child == 0:
     os.execv(sys.argv[2], sys.argv[2:])
-shown, seen = b"", 0
-while select.select([terminal], [], [], 60)[0]:
-    try:
-        shown += os.read(terminal, 65536)
-    except OSError:
-        break
-    if answers and answers[0][0].encode() in shown[seen:]:
-        seen = len(shown)
-        os.write(terminal, answers.pop(0)[1].encode() + b"\r")
+shown, seen, end = b"", 0, time.monotonic() + 60
+while True:
+    if select.select([terminal], [], [], 0.02)[0]:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:
+            break
+    elif answers and answers[0][0].encode() in shown[seen:]:
+        if not termios.tcgetattr(terminal)[3] & termios.ECHO:
+            seen = len(shown)
+            os.write(terminal, answers.pop(0)[1].encode() + b"\n")
+    elif time.monotonic() > end:
+        os.kill(child, signal.SIGKILL)
 sys.stdout.buffer.write(shown)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
 "#;
 
 #[test]

@@ -88,6 +88,26 @@ impl std::error::Error for Failure {}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Exit::Io, error)
+        Self::new(Exit::Io, plain(&error))
+    }
+}
+
+/// The system's words for an error, without its number.
+pub(crate) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_words_alone() {
+        assert_eq!(plain(&std::io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(plain(&std::io::Error::other("why")), "why");
     }
 }
