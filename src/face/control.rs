@@ -3,7 +3,7 @@
 //! A Unix socket, mode 0600. A request is one line of JSON, followed for `Submit` by the bytes of the letter; the
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -163,7 +163,7 @@ impl Door {
 }
 
 fn gone(error: io::Error) -> Failure {
-    Failure::new(Exit::TempFail, format_args!("the running node closed the conversation ({})", plain(&error)))
+    Failure::new(Exit::TempFail, format_args!("the running node closed the conversation ({error})"))
         .hint("see whether it still runs: onionskin status")
 }
 

@@ -6,13 +6,13 @@ use std::os::unix::net::UnixStream;
 
 /// Says this, and no more; what the node answers.
 fn say(house: &House, text: &[u8]) -> String {
-    let mut stream = UnixStream::connect(house.data.join("control.sock")).unwrap();
+    let mut stream = UnixStream::connect(house.data.join("control.sock")).expect("the door is open");
     // The node may have heard enough before the end.
     let _ = stream.write_all(text);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(answer).expect("UTF-8")
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with no advice.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), hint: None }
+        Self { exit, message: in_words(message.to_string()), hint: None }
     }
 
     /// The same with advice.
@@ -88,17 +88,22 @@ impl std::error::Error for Failure {}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Exit::Io, plain(&error))
+        let exit = match error.kind() {
+            std::io::ErrorKind::StorageFull => Exit::TempFail,
+            _ => Exit::Io,
+        };
+        Self::new(exit, error)
     }
 }
 
-/// The system's words for an error, without its number.
-pub(crate) fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
+/// The same text without the numbers that the system gives its errors.
+fn in_words(mut text: String) -> String {
+    const NUMBER: &str = " (os error ";
+    while let Some(at) = text.find(NUMBER) {
+        let len = text[at..].find(')').map_or(text.len() - at, |end| end + 1);
+        text.replace_range(at..at + len, "");
     }
+    text
 }
 
 #[cfg(test)]
@@ -107,7 +112,9 @@ mod tests {
 
     #[test]
     fn an_error_of_the_system_is_told_in_words_alone() {
-        assert_eq!(plain(&std::io::Error::from_raw_os_error(2)), "No such file or directory");
-        assert_eq!(plain(&std::io::Error::other("why")), "why");
+        let error = std::io::Error::from_raw_os_error(2);
+        let told = Failure::new(Exit::Io, format_args!("a: {error}; b: {error}")).message;
+        assert_eq!(told, "a: No such file or directory; b: No such file or directory");
+        assert_eq!(in_words("x (os error 1".to_owned()), "x");
     }
 }

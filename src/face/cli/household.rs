@@ -1,6 +1,6 @@
 //! The data directory from the outside: where it is, opening it with its passphrase, making an identity in it.
 
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::passphrase::Passphrase;
 use crate::face::cli::shown;
 use crate::face::control::Door;
@@ -245,7 +245,7 @@ fn taken(dir: &Path, error: TakeDiskError) -> Failure {
 fn unusable(dir: &Path, error: io::Error) -> Failure {
     let what = match dir.try_exists() {
         Ok(true) if !dir.is_dir() => format!("{} is not a directory", shown(dir)),
-        _ => format!("the data directory {} cannot be used: {}", shown(dir), plain(&error)),
+        _ => format!("the data directory {} cannot be used: {error}", shown(dir)),
     };
     let exit = match error.kind() {
         io::ErrorKind::PermissionDenied => Exit::NoPermission,
@@ -266,6 +266,9 @@ fn vault_failure(error: VaultError) -> Failure {
             Failure::new(Exit::NoPermission, "the passphrase is wrong").hint("nothing was changed; try again")
         }
         VaultError::Missing => no_identity(),
+        VaultError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => {
+            store_failure(StoreError::Full)
+        }
         VaultError::Disk(_) => Failure::new(Exit::Io, error.to_string()),
         error => Failure::new(Exit::Data, error.to_string()),
     }

@@ -1,7 +1,7 @@
 //! `send`, `sendmail` and `read`: letters in and out by the command line.
 
 use crate::face::cli::args::{Read, Send, Sendmail};
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::{Place, Way, print, show};
 use crate::face::control::Request;
 use crate::face::handed::bare_address;
@@ -129,16 +129,14 @@ fn cut_off() -> Failure {
 fn read_stdin(what: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(policy::LETTER_SIZE_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| {
-        Failure::new(Exit::NoInput, format_args!("{what} cannot be read: {}", plain(&error)))
-    })?;
+    read.map_err(|error| Failure::new(Exit::NoInput, format_args!("{what} cannot be read: {error}")))?;
     too_large(bytes.len() as u64)?;
     Ok(bytes)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(Exit::NoInput, format_args!("{} cannot be read: {}", path.display(), plain(&error)))
+        Failure::new(Exit::NoInput, format_args!("{} cannot be read: {error}", path.display()))
     };
     too_large(std::fs::metadata(path).map_err(failed)?.len())?;
     std::fs::read(path).map_err(failed)

@@ -1,7 +1,7 @@
 //! `init`, and what the first `up` shows: the address, the recovery words, the mail program's settings.
 
 use crate::face::cli::args::Init;
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::{self, Made};
 use crate::face::cli::{Place, line, must_print};
 use crate::model::identity::{Identity, RecoveryWords};
@@ -69,7 +69,7 @@ pub(super) fn announce(identity: &Identity, words: &RecoveryWords, protected: bo
         *text += &format!("   {}\n", cells.trim_end());
     }
     must_print(format!("{}\n", text.as_str()).as_bytes()).map_err(|error| {
-        Failure::new(Exit::Io, format_args!("the recovery words could not be shown: {}", plain(&error)))
+        Failure::new(Exit::Io, format_args!("the recovery words could not be shown: {error}"))
             .hint("no identity was made; run the command again where its output can be read")
     })?;
     protection(protected)

@@ -3,7 +3,7 @@
 //! What a file descriptor gives is read once, at the start and up to the end of its first line, so that standard
 //! input can carry the passphrase and then the letter.
 
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use std::io::{IsTerminal as _, Read};
 use zeroize::Zeroizing;
 
@@ -76,7 +76,7 @@ fn from_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
         0 => first_line(std::io::stdin().lock()),
         _ => std::fs::File::open(format!("/dev/fd/{fd}")).and_then(first_line),
     };
-    let line = read.map_err(|error| failed(&plain(&error)))?;
+    let line = read.map_err(|error| failed(&error.to_string()))?;
     if line.len() > PASSPHRASE_LEN_MAX {
         return Err(failed("longer than 1024 bytes"));
     }

@@ -1,7 +1,7 @@
 //! `onionskin up`: the running node. Address and settings are printed at once; the network comes up behind.
 
 use crate::face::cli::args::Up;
-use crate::face::cli::exit::{Exit, Failure, plain};
+use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::{self, Household, Made, Turn};
 use crate::face::cli::{Place, doors, line, make, shown};
 use crate::face::control;
@@ -91,7 +91,7 @@ async fn bind(port: u16, what: &str, flag: &str) -> Result<Loopback, Failure> {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another program has it".to_owned(),
             std::io::ErrorKind::PermissionDenied => "ports below 1024 are the system's".to_owned(),
-            _ => plain(&error),
+            _ => error.to_string(),
         };
         Failure::new(Exit::Unavailable, format_args!("port {port} for {what} cannot be used: {why}"))
             .hint(format_args!("choose another port with {flag}, or 0 for any that is free"))
@@ -183,7 +183,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let listener = control::open(dir).map_err(|error| {
         Failure::new(
             Exit::CannotCreate,
-            format_args!("the control socket in {} cannot be made: {}", shown(dir), plain(&error)),
+            format_args!("the control socket in {} cannot be made: {error}", shown(dir)),
         )
     })?;
     let (down, is_down) = watch::channel(false);
