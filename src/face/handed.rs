@@ -162,13 +162,18 @@ pub(super) fn refused(reply: Reply) -> Failure {
         (550, _) => Exit::NoPermission,
         _ => Exit::Data,
     };
-    let failure = Failure::new(exit, &reply.text);
     match (reply.code, reply.enhanced) {
-        (552, _) => failure
-            .hint(format_args!("a letter can have {} MiB at most", policy::LETTER_SIZE_MAX / 1024 / 1024)),
-        (554, Some(Enhanced(_, 6, _))) => failure.hint(HEADER_HINT),
-        _ => failure,
+        (552, _) => too_large(),
+        (554, Some(Enhanced(_, 6, _))) => Failure::new(exit, &reply.text).hint(HEADER_HINT),
+        _ => Failure::new(exit, &reply.text),
     }
+}
+
+/// The letter is larger than any that travels.
+pub(super) fn too_large() -> Failure {
+    let most = policy::LETTER_SIZE_MAX / 1024 / 1024;
+    Failure::new(Exit::Data, format_args!("a letter can have {most} MiB at most"))
+        .hint("attachments grow by a third in a letter: files of 47 MB in all fit")
 }
 
 #[cfg(test)]

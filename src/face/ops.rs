@@ -4,7 +4,7 @@
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
 use crate::face::control::Request;
-use crate::face::handed::{Handed, Lines, refused};
+use crate::face::handed::{Handed, Lines, refused, too_large};
 use crate::face::logins;
 use crate::model::policy;
 use crate::model::queue::{Entry, State};
@@ -163,8 +163,7 @@ impl Office {
 
     async fn submit(&self, handed: Handed, bytes: &mut (impl AsyncRead + Unpin)) -> Result<Value, Failure> {
         if handed.size > policy::LETTER_SIZE_MAX {
-            let most = policy::LETTER_SIZE_MAX / 1024 / 1024;
-            return Err(Failure::new(Exit::Data, format_args!("the letter is larger than {most} MiB")));
+            return Err(too_large());
         }
         handed.check_sender(&self.desk)?;
         let mut bytes = bytes.take(handed.size);

@@ -317,6 +317,9 @@ fn without_a_flag_the_data_is_where_the_platform_keeps_it() {
     assert!(home.path().join("share/onionskin/vault").exists());
     let ran = run(onionskin().env("HOME", home.path()).env("XDG_DATA_HOME", "").arg("address"), b"");
     ran.bad(78, &["no identity"]);
+    let mut address = onionskin();
+    address.env("XDG_DATA_HOME", home.path().join("share")).env("ONIONSKIN_DATA_DIR", "").arg("address");
+    run(&mut address, b"").good();
 }
 
 #[test]

@@ -51,6 +51,8 @@ fn what_cannot_travel_is_refused_in_plain_words_and_nothing_is_queued() {
     sendmail(b"From: bob@example.org\n\nx").bad(77, &["bob@example.org", &own]);
     let huge: Vec<u8> = [b"Subject: x\n\n".as_slice(), &b"seventy bytes\n".repeat(5_000_000)].concat();
     sendmail(&huge).bad(65, &["64 MiB"]);
+    let endless = house.run(&["send", ABSENT, "-m", "x", "-a", "/dev/zero"]);
+    endless.bad(65, &["64 MiB", "attachments grow by a third"]);
     house.run_with(&["send", ABSENT], &huge).bad(65, &["64 MiB"]);
     house.run_with(&["send", ABSENT], b"\xff").bad(65, &["UTF-8", "--attach"]);
     house.run_with(&["send", ABSENT], b"\n").bad(65, &["nothing to send"]);

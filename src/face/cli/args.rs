@@ -18,8 +18,9 @@ const EVERYWHERE: &str = "Options of every command";
     Your node must be up to send and receive. What you send while it is down is queued.\n\
     To stop it: Ctrl-C, or the signal TERM.")]
 pub(crate) struct Cli {
-    /// Where your identity and mail are kept [default: the platform's data directory].
-    #[arg(long, global = true, env = "ONIONSKIN_DATA_DIR", value_name = "DIR", help_heading = EVERYWHERE)]
+    /// Where your identity and mail are kept [default: the variable ONIONSKIN_DATA_DIR, or else the platform's data
+    /// directory].
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub data_dir: Option<PathBuf>,
 
     /// Read the passphrase (one line) from this open file descriptor instead of asking for it.

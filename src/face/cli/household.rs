@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// The variable that names the data directory; empty is as good as not set.
+const DATA_DIR_VARIABLE: &str = "ONIONSKIN_DATA_DIR";
 /// While this file is there, an identity is being made; what an interrupted attempt left is completed.
 const UNFINISHED: &str = "unfinished";
 /// What may be in a directory that is to become a data directory: its file system's own, and our lock.
@@ -32,7 +34,8 @@ pub(super) const IDENTITY: &str = "identity";
 
 /// The data directory: the flag or variable, or where the platform keeps such data.
 pub(super) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    if let Some(dir) = given {
+    let named = std::env::var_os(DATA_DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    if let Some(dir) = given.or(named) {
         return std::path::absolute(&dir).map_err(Failure::from);
     }
     let dirs = directories::ProjectDirs::from("", "", "onionskin").ok_or_else(|| {

@@ -4,13 +4,15 @@ use crate::face::cli::args::{Read, Send, Sendmail};
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::{Place, Way, print, show};
 use crate::face::control::Request;
-use crate::face::handed::bare_address;
+use crate::face::handed::{bare_address, too_large};
 use crate::face::ops::Given;
 use crate::model::policy;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use tokio::io::AsyncReadExt as _;
 
+/// Most bytes of files in one letter: base64 makes four of three.
+const ATTACHED_LEN_MAX: u64 = policy::LETTER_SIZE_MAX / 4 * 3;
 /// Most bytes of a letter that `read` shows decoded; larger ones want `--raw` or a mail program.
 const SHOWN_LEN_MAX: u64 = 16 * 1024 * 1024;
 
@@ -34,8 +36,10 @@ pub(super) async fn send(at: &Place, args: Send) -> Result<(), Failure> {
     // Who it is from, the node knows best.
     let mut builder =
         mail_builder::MessageBuilder::new().to(to).subject(args.subject.as_str()).text_body(text);
+    let mut left = ATTACHED_LEN_MAX;
     for path in &args.attach {
-        builder = builder.attachment("application/octet-stream", name_of(path), read_file(path)?);
+        let file = read_file(path, &mut left)?;
+        builder = builder.attachment("application/octet-stream", name_of(path), file);
     }
     let letter = builder.write_to_vec().map_err(|error| Failure::new(Exit::Software, error))?;
     let request = Request::Submit { from: None, to: args.to, from_headers: false, size: letter.len() as u64 };
@@ -130,24 +134,24 @@ fn read_stdin(what: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(policy::LETTER_SIZE_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(Exit::NoInput, format_args!("{what} cannot be read: {error}")))?;
-    too_large(bytes.len() as u64)?;
-    Ok(bytes)
+    match bytes.len() as u64 {
+        0..=policy::LETTER_SIZE_MAX => Ok(bytes),
+        _ => Err(too_large()),
+    }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A file to attach, if it fits into what is `left` (in bytes).
+fn read_file(path: &Path, left: &mut u64) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Exit::NoInput, format_args!("{} cannot be read: {error}", path.display()))
     };
-    too_large(std::fs::metadata(path).map_err(failed)?.len())?;
-    std::fs::read(path).map_err(failed)
-}
-
-fn too_large(len: u64) -> Result<(), Failure> {
-    if len <= policy::LETTER_SIZE_MAX {
-        return Ok(());
-    }
-    let most = policy::LETTER_SIZE_MAX / 1024 / 1024;
-    Err(Failure::new(Exit::Data, format_args!("a letter can have {most} MiB at most")))
+    // A device or a pipe tells no length beforehand.
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(*left + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    *left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
+    Ok(bytes)
 }
 
 fn name_of(path: &Path) -> String {
