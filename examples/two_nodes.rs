@@ -21,6 +21,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+type Failure = Box<dyn std::error::Error>;
+
 /// A node that runs until it is dropped.
 struct Running {
     node: Arc<Node>,
@@ -29,7 +31,7 @@ struct Running {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Failure> {
     let network = MemoryNetwork::new(1, Conditions::default());
     let mut rng = StdRng::seed_from_u64(1);
     let ann = start(&network, "ann", &mut rng).await?;
@@ -40,17 +42,15 @@ async fn main() -> anyhow::Result<()> {
     let mut changes = bob.node.desk.store().changes();
     let letter =
         format!("From: {}\r\nTo: {}\r\nSubject: Hello\r\n\r\nHello, Bob!\r\n", from.full(), to.full());
-    let recipients = Recipients::new([to]).ok_or_else(|| anyhow::anyhow!("nobody to write to"))?;
-    let mut parcel =
-        submit::begin(&ann.node.desk, &recipients).await.map_err(|reply| anyhow::anyhow!("{reply}"))?;
+    let recipients = Recipients::new([to]).ok_or("nobody to write to")?;
+    let mut parcel = submit::begin(&ann.node.desk, &recipients).await.map_err(|reply| reply.to_string())?;
     parcel.write(letter.as_bytes()).await;
-    parcel.finish().await.map_err(|reply| anyhow::anyhow!("{reply}"))?;
+    parcel.finish().await.map_err(|reply| reply.to_string())?;
     println!("Ann's node has the letter and has promised to deliver it.");
 
     changes.changed().await?;
     let store = bob.node.desk.store();
-    let inbox =
-        store.mailbox(MailboxName::parse("INBOX")?).await?.ok_or_else(|| anyhow::anyhow!("no inbox"))?;
+    let inbox = store.mailbox(MailboxName::parse("INBOX")?).await?.ok_or("no inbox")?;
     for (_, message) in store.mailbox_view(inbox).await?.messages {
         let bytes = store.open_letter(message.letter).await?.read_at(0, usize::MAX).await?;
         println!("Bob's inbox has:\n\n{}", String::from_utf8_lossy(&bytes));
@@ -59,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Makes an identity with an empty mailbox and brings its node up. (A real one draws its seeds from the system.)
-async fn start(network: &MemoryNetwork, name: &str, rng: &mut StdRng) -> anyhow::Result<Running> {
+async fn start(network: &MemoryNetwork, name: &str, rng: &mut StdRng) -> Result<Running, Failure> {
     let now = SystemClock.now();
     let words = RecoveryWords::from_entropy(rng.random());
     let identity = Identity::from_words(&words, LocalPart::parse(name)?, now);
