@@ -156,6 +156,34 @@ async fn a_machine_that_slept_has_its_mail_within_a_minute_of_waking() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_died_unnoticed_does_not_hold_mail_back() {
+    // What is written to a dead stream vanishes, and for an hour nobody tells.
+    let unnoticed = Conditions { notice: hours(1)..hours(2), ..Conditions::default() };
+    for seed in 0..4 {
+        let mut world = World::new(100 + seed, unnoticed.clone());
+        let ann = world.add_started("ann").await;
+        let bob = world.add_started("bob").await;
+        world.write(ann, bob, "one").await.taken();
+        arrived(&world, bob, "one", minutes(1)).await;
+        // Ann's node keeps the connection for the next letter; meanwhile Bob's machine loses power.
+        world.crash(bob, AfterCrash::Torn(seed)).await;
+        let early = seed % 2 == 0;
+        if early {
+            world.write(ann, bob, "two").await.taken();
+            pass(Duration::from_secs(5)).await;
+        }
+        world.start(bob).await;
+        if !early {
+            world.write(ann, bob, "two").await.taken();
+        }
+        arrived(&world, bob, "two", minutes(1)).await;
+        pass(hours(3)).await;
+        assert_eq!(world.subjects(bob, "INBOX").await, ["one", "two"]);
+        assert!(world.queue(ann).await.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_only_delays() {
     let mut world = World::new(8, Conditions::tor());
     let ann = world.add_started("ann").await;
