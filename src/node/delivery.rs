@@ -135,15 +135,16 @@ impl Delivery {
         }
         let all = waiting.keys().copied().filter(|_| asked.all);
         for peer in asked.push.into_iter().chain(all) {
-            if !waiting.contains_key(&peer) {
-                continue;
-            }
-            self.pushed.insert(peer);
-            self.absent.remove(&peer);
+            let waits = waiting.contains_key(&peer);
             if let Some(live) = self.live.get_mut(&peer) {
-                // The connection at hand may be one to a process that is gone: a fresh one follows it.
-                live.again = true;
+                // The connection at hand may be one to a process that is gone: a fresh one follows it, now or when
+                // there is something to send.
+                live.again = waits;
                 live.end.notify_one();
+            }
+            if waits {
+                self.pushed.insert(peer);
+                self.absent.remove(&peer);
             }
         }
     }

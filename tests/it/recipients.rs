@@ -98,3 +98,27 @@ async fn of_two_at_one_node_the_refused_one_comes_back_and_the_other_arrives() {
     assert_eq!((world.dials(ann, bob), world.dials(bob, ann)), (1, 0));
     assert_eq!(world.mailbox(bob, "INBOX").await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stock_server_is_heard_and_its_letter_says_that_nothing_is_proved() {
+    let mut world = World::new(26, Conditions::default());
+    let bob = world.add_started("bob").await;
+    let to = world.address(bob);
+    let claims = format!("Authentication-Results: {}; onion=pass\r\n", world.onion(bob).host());
+    let mut server = world.call(7, bob).await.expect("bob is there");
+    server.greet("mail.example.org").await.taken();
+    let letter = claims.clone() + &letter_of(&world.stranger(7), &[&to], "from a stock server");
+    server.send(&world.stranger(7), &[&to], letter.as_bytes()).await.taken();
+    let kept = world.mailbox(bob, "INBOX").await.remove(0);
+    assert_eq!(kept.subject(), "from a stock server");
+    let results = kept.fields("Authentication-Results");
+    assert!(results.iter().all(|line| !line.contains("onion=pass")), "{results:?}");
+    assert!(!kept.text().contains(&claims));
+    // Who proves itself is told apart.
+    let mut node = world.call(8, bob).await.expect("bob is there");
+    node.prove(8, world.onion(bob)).await.taken();
+    let letter = letter_of(&world.stranger(8), &[&to], "from a node");
+    node.send(&world.stranger(8), &[&to], letter.as_bytes()).await.taken();
+    let kept = world.mailbox(bob, "INBOX").await.remove(1);
+    assert!(kept.field("Authentication-Results").contains("onion=pass"), "{}", kept.text());
+}
