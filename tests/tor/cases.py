@@ -160,7 +160,7 @@ def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
     got = body_of(fetch(world.bob, uid))
     reading = memory(world.bob)[1] - before["bob"]
     wanted = hashlib.sha256((body + "\r\n").encode()).digest()
-    assert hashlib.sha256(got).digest() == wanted, f"{len(got)} bytes arrived and are others than the {len(body) + 2} sent"
+    assert hashlib.sha256(got).digest() == wanted, f"{len(got)} bytes arrived, other than the {len(body) + 2} sent"
     figures = (f"accepted after {accepted:.0f} s, there after {arrived:.0f} s; resident memory grew at most by "
                f"{growth['ann'] / 1024:.1f} MiB at the author, {growth['bob'] / 1024:.1f} MiB at the reader "
                f"({reading / 1024:.1f} MiB with reading it over IMAP), from {before['ann'] / 1024:.0f} and "

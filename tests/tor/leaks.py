@@ -18,11 +18,11 @@ BASE_Y = 4 * pow(5, -1, PRIME) % PRIME
 # Entropy and words of the test vectors published with BIP39, so that the entropy is known without the word list.
 PEOPLE = {
     "ann": ("9f6a2878b2520799a44ef18bc7df394e7061a224d2c33cd015b157d746869863",
-            "panda eyebrow bullet gorilla call smoke muffin taste mesh discover soft ostrich alcohol speed nation flash "
-            "devote level hobby quick inner drive ghost inside"),
+            "panda eyebrow bullet gorilla call smoke muffin taste mesh discover soft ostrich alcohol speed nation "
+            "flash devote level hobby quick inner drive ghost inside"),
     "bob": ("066dca1a2bb7e8a1db2832148ce9933eea0f3ac9548d793112d9a95c9407efad",
-            "all hour make first leader extend hole alien behind guard gospel lava path output census museum junior mass "
-            "reopen famous sing advance salt reform"),
+            "all hour make first leader extend hole alien behind guard gospel lava path output census museum junior "
+            "mass reopen famous sing advance salt reform"),
 }
 
 
