@@ -21,11 +21,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-<<<<<<< HEAD
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-=======
 type Failure = Box<dyn std::error::Error>;
->>>>>>> refs/heads/it
 
 /// A node that runs until it is dropped.
 struct Running {
@@ -35,11 +31,7 @@ struct Running {
 }
 
 #[tokio::main]
-<<<<<<< HEAD
-async fn main() -> Outcome<()> {
-=======
 async fn main() -> Result<(), Failure> {
->>>>>>> refs/heads/it
     let network = MemoryNetwork::new(1, Conditions::default());
     let mut rng = StdRng::seed_from_u64(1);
     let ann = start(&network, "ann", &mut rng).await?;
@@ -67,11 +59,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 /// Makes an identity with an empty mailbox and brings its node up. (A real one draws its seeds from the system.)
-<<<<<<< HEAD
-async fn start(network: &MemoryNetwork, name: &str, rng: &mut StdRng) -> Outcome<Running> {
-=======
 async fn start(network: &MemoryNetwork, name: &str, rng: &mut StdRng) -> Result<Running, Failure> {
->>>>>>> refs/heads/it
     let now = SystemClock.now();
     let words = RecoveryWords::from_entropy(rng.random());
     let identity = Identity::from_words(&words, LocalPart::parse(name)?, now);

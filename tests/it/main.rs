@@ -1,5 +1,7 @@
 //! The integration tests: one binary, over the memory network, in paused time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod absence;
 mod cli;
 mod cli_doors;

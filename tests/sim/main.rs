@@ -8,8 +8,8 @@
 //! |---|---|
 //! | `letters` | letters that got their `250`, or lie in the author's Sent |
 //! | `delivered` | of these: in exactly one mailbox of the reader, once, with the author's bytes |
-//! | `returned` | of these: reported as undeliverable in the author's INBOX, rightly: the name does not exist, or the reader was never there between acceptance and deadline (`ledger`) |
-//! | `lost` | of these: neither, or with other bytes, or returned wrongly; and letters once shown over IMAP that are gone |
+//! | `returned` | of these: reported as undeliverable in the author's INBOX, and rightly (`ledger`) |
+//! | `lost` | of these: neither, altered, or returned wrongly; and letters once shown that are gone |
 //! | `duplicated` | copies beyond the first, of any letter, and reports beyond the first |
 //! | `unanswered` | submissions that a crash cut off before their answer: there at most once |
 //! | `refused` | submissions that were refused: there at most once |

@@ -233,7 +233,7 @@ impl Keeper {
             Finding::NetworkDown => self.shared.tell(Stage::Connecting, Some(NO_WAY_IN)),
         }
         if plan.repair != Repair::Nothing && finding != Finding::NetworkDown {
-            tracing::info!(?finding, repair = ?plan.repair, "the onion service did not recover by itself; starting anew");
+            tracing::info!(?finding, repair = ?plan.repair, "the onion service does not recover; starting anew");
         }
         if plan.repair == Repair::Service {
             served.service = None;
