@@ -1,8 +1,8 @@
 //! The runtime that one arti client lives in: tokio, with tasks that can all be ended at once.
 //!
 //! arti's tasks hold one another alive until what they attempt succeeds or times out, in an outage for minutes: a
-//! client that was merely dropped would keep its lock, so that its successor could not write down its guards, and would go on
-//! trying. Promises that once `Lifetime` is dropped no task of the client starts any new step.
+//! client that was merely dropped would keep its lock, so that its successor could not write down its guards, and
+//! would go on trying. Promises that once `Lifetime` is dropped no task of the client starts any new step.
 
 use futures::future::FutureObj;
 use futures::task::{Spawn, SpawnError};
