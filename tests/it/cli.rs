@@ -260,6 +260,21 @@ fn words_that_nobody_could_read_are_not_in_use() {
 }
 
 #[test]
+fn what_an_interrupted_init_left_is_completed() {
+    for left in [&["lock"][..], &["lock", "unfinished"], &["lock", "unfinished", "vault.new"]] {
+        let house = House::empty();
+        fs::create_dir(&house.data).unwrap();
+        for name in left {
+            fs::write(house.data.join(name), "").unwrap();
+        }
+        house.run(&["address"]).bad(78, &["no identity"]);
+        house.run(&["init"]).good();
+        house.run(&["address"]).good();
+        assert!(!house.data.join("unfinished").exists());
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let (house, _) = House::of("ann");
     let (reader, writer) = std::io::pipe().unwrap();
