@@ -9,7 +9,7 @@ use rand::{Rng as _, RngExt as _};
 use std::time::Duration;
 
 /// Mean pause between two turns.
-const PAUSE: Duration = Duration::from_secs(12 * 60);
+const PAUSE: Duration = Duration::from_secs(15 * 60);
 /// A power cut strikes within so many operations of the disk: a submission is about 40.
 const CUT_WITHIN: u64 = 120;
 /// Farthest that a clock is wrong.
@@ -67,12 +67,11 @@ pub(crate) fn turn(rng: &mut StdRng, people: usize) -> Turn {
             Turn::Partition { sides, back: lasting(rng, 60, 10 * 3600) }
         }
         83..90 => {
-            let (name, conditions) = match rng.random_range(0..3) {
+            let (name, conditions) = match rng.random_range(0..4) {
                 0 => ("perfect", Conditions::default()),
-                1 => ("tor", Conditions::tor()),
-                _ => ("storm", Conditions::storm()),
+                _ => ("in a storm", Conditions::storm()),
             };
-            Turn::Network { conditions: Box::new(conditions), name, back: lasting(rng, 600, 6 * 3600) }
+            Turn::Network { conditions: Box::new(conditions), name, back: lasting(rng, 1800, 12 * 3600) }
         }
         90..94 => Turn::Clock { who, wrong_secs: wrong_secs(rng), back: lasting(rng, 60, 36 * 3600) },
         94..96 => Turn::NoTime { back: lasting(rng, 600, 12 * 3600) },
