@@ -1,4 +1,5 @@
-//! Times the bare stream that letters ride on, for `scripts/bench`: a dial and a round trip to an echoing onion.
+//! Times the bare stream that letters ride on, for `scripts/bench`: a dial, a round trip of a few bytes, and one of as
+//! many bytes as a short letter has, to an echoing onion.
 //!
 //! `tor_stream DIR ADDRESS NETWORK COUNT same|new` prints one line of JSON per dial. `same` dials again and again with
 //! one client, so that a circuit is open already; `new` starts a new client for each dial, so that nothing is. ADDRESS
@@ -16,6 +17,10 @@ use tokio::time::timeout;
 const PORT: u16 = 25;
 /// For the bootstrap, for a dial, for an exchange: whoever takes longer is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Of a few bytes, which fit in one cell.
+const SMALL: usize = 5;
+/// Of a short letter with its commands: three cells, which relays do not hand on at once.
+const LETTER: usize = 1300;
 /// Dials that may fail before it is given up.
 const FAILURES_MAX: u32 = 5;
 
@@ -33,12 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     while left > 0 {
         match once(&transport, address).await {
-            Ok((connect, round_trip)) => {
+            Ok([connect, small, letter]) => {
                 left -= 1;
                 println!(
-                    "{{\"connect_ms\":{:.1},\"round_trip_ms\":{:.1}}}",
-                    connect.as_secs_f64() * 1e3,
-                    round_trip.as_secs_f64() * 1e3
+                    "{{\"connect_ms\":{connect:.1},\"round_trip_ms\":{small:.1},\"letter_trip_ms\":{letter:.1}}}"
                 );
             }
             Err(error) if failures == FAILURES_MAX => return Err(error),
@@ -68,20 +71,20 @@ async fn start(dir: &str, network: &str) -> Result<Arc<TorTransport>, Box<dyn Er
     Ok(transport)
 }
 
-/// Dials, and sends a few bytes there and back; how long either took.
-async fn once(
-    transport: &TorTransport,
-    address: OnionAddress,
-) -> Result<(Duration, Duration), Box<dyn Error>> {
+/// Dials, and sends bytes there and back; how long each took, in milliseconds.
+async fn once(transport: &TorTransport, address: OnionAddress) -> Result<[f64; 3], Box<dyn Error>> {
     let begun = Instant::now();
     let mut stream = transport.dial(address, PORT, DEADLINE).await?;
-    let connected = begun.elapsed();
-    let begun = Instant::now();
-    let exchange = async {
-        stream.write_all(b"hello").await?;
-        stream.flush().await?;
-        stream.read_exact(&mut [0; 5]).await
-    };
-    timeout(DEADLINE, exchange).await??;
-    Ok((connected, begun.elapsed()))
+    let mut took = [begun.elapsed().as_secs_f64() * 1e3, 0.0, 0.0];
+    for (place, len) in [(1, SMALL), (2, LETTER)] {
+        let begun = Instant::now();
+        let exchange = async {
+            stream.write_all(&vec![b'x'; len]).await?;
+            stream.flush().await?;
+            stream.read_exact(&mut vec![0; len]).await
+        };
+        timeout(DEADLINE, exchange).await??;
+        took[place] = begun.elapsed().as_secs_f64() * 1e3;
+    }
+    Ok(took)
 }
