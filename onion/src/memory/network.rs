@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// Streams that wait to be accepted at one service, at most; further dials wait until their deadline.
@@ -372,6 +372,11 @@ impl Core {
     /// The bootstrap watch of an address.
     pub(super) fn bootstrap(&self, address: OnionAddress) -> watch::Receiver<Bootstrap> {
         lock(&self.state).places.entry(address).or_default().bootstrap.subscribe()
+    }
+
+    /// What rings when `address` goes away.
+    pub(super) fn departure(&self, address: OnionAddress) -> Arc<Notify> {
+        lock(&self.state).places.entry(address).or_default().departure.clone()
     }
 
     /// The newest consensus that `address` has, if it is still live.

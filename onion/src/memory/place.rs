@@ -5,9 +5,9 @@
 
 use crate::{Bootstrap, Inbound, Stage};
 use std::any::Any;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// What a person reads while the place is cut off.
@@ -36,6 +36,9 @@ pub(super) struct Place {
     pub(super) connected: bool,
     pub(super) service: Option<Service>,
     pub(super) bootstrap: watch::Sender<Bootstrap>,
+    /// Rung when the place goes away. Dials wait for this and not for the watch, which wakes those who wait in an
+    /// order of tokio's own drawing, so that no seed would repeat its run.
+    pub(super) departure: Arc<Notify>,
     /// Since when it is away; none while it is up or if it never was.
     pub(super) left: Option<Left>,
     /// Counts absences, so that a publication begun before one is not finished after it.
@@ -58,6 +61,7 @@ impl Default for Place {
             connected: true,
             service: None,
             bootstrap: watch::Sender::new(bootstrap),
+            departure: Arc::default(),
             left: None,
             absences: 0,
         }
@@ -84,6 +88,9 @@ impl Place {
         };
         let blocked = (stage == Stage::Connecting).then(|| CUT_OFF.to_owned());
         let shown = Bootstrap { stage, blocked };
+        if stage < Stage::Dialling {
+            self.departure.notify_waiters();
+        }
         self.bootstrap.send_if_modified(|current| {
             let changed = *current != shown;
             *current = shown;

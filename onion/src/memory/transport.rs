@@ -5,8 +5,8 @@
 
 use super::network::{Core, DialPlan, MemoryNetwork};
 use crate::{
-    Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stage,
-    Stream, Transport,
+    Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stream,
+    Transport,
 };
 use std::fmt;
 use std::future::pending;
@@ -108,11 +108,13 @@ async fn dial(
     deadline: Duration,
 ) -> Result<Stream, DialError> {
     let plan = member.core.plan(member.address, to);
-    let mut own = member.core.bootstrap(member.address);
+    let departure = member.core.departure(member.address);
+    // Rung from here on is heard, whenever it is first waited for.
+    let departed = departure.notified();
     let answer = if member.core.is_connected(member) {
         tokio::select! {
             biased;
-            _ = own.wait_for(|own| own.stage < Stage::Dialling) => Err(DialError::NetworkDown),
+            () = departed => Err(DialError::NetworkDown),
             answer = timeout(deadline, attempt(member, to, port, &plan)) => answer.unwrap_or(Err(DialError::Absent)),
         }
     } else {
