@@ -60,7 +60,14 @@ def a_letter_to_a_stopped_node_arrives_by_itself(world):
 
 
 def absence(world, away):
-    """Bob away for some time; gives how soon after his start the letter was there, nobody touching Ann."""
+    """Bob away for some time; gives how soon after his start the letter was there, nobody touching Ann.
+
+    They have written to each other before: a node that comes back tells those whom it knows. To whom it does not know
+    it is away until that one's next try.
+    """
+    acquainted = fresh("before you leave")
+    world.write(world.ann, world.bob, acquainted, fresh("how do you do"))
+    arrives(world.bob, acquainted, BACK_SECS)
     subject = fresh("while you were away")
     world.bob.stop()
     begun = time.monotonic()
