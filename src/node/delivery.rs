@@ -133,8 +133,9 @@ impl Delivery {
                 self.absent.remove(&peer);
             }
         }
-        let all = waiting.keys().copied().filter(|_| asked.all);
-        for peer in asked.push.into_iter().chain(all) {
+        // Our own network came back: that says nothing about who is there, so the absent keep to their half.
+        let all = waiting.keys().filter(|_| asked.all).map(|peer| (*peer, false));
+        for (peer, is_there) in asked.push.into_iter().map(|peer| (peer, true)).chain(all) {
             let waits = waiting.contains_key(&peer);
             if let Some(live) = self.live.get_mut(&peer) {
                 // The connection at hand may be one to a process that is gone: a fresh one follows it, now or when
@@ -144,7 +145,9 @@ impl Delivery {
             }
             if waits {
                 self.pushed.insert(peer);
-                self.absent.remove(&peer);
+                if is_there {
+                    self.absent.remove(&peer);
+                }
             }
         }
     }
