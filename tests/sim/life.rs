@@ -464,10 +464,7 @@ impl Life {
         self.ends.clear();
         self.parted = false;
         self.offline.clear();
-        let delay = Duration::from_millis(50)..Duration::from_millis(400);
-        let dial = Duration::from_millis(500)..Duration::from_secs(4);
-        let publish = Duration::from_secs(1)..Duration::from_secs(10);
-        self.world.network.set_conditions(Conditions { delay, dial, publish, ..Conditions::default() });
+        self.world.network.set_conditions(weather::good());
         self.world.network.tell_time(true);
         self.world.partition(&[]);
         for id in std::mem::take(&mut self.doomed) {
