@@ -80,8 +80,10 @@ def refused(call):
 
 
 def appends(client):
+    # A mailbox of its own: a new node's INBOX holds the welcome letter.
+    ok(client.create("Trial"))
     for number in range(5):
-        text = ok(client.append("INBOX", r"(\Flagged $Label1)" if number == 0 else None,
+        text = ok(client.append("Trial", r"(\Flagged $Label1)" if number == 0 else None,
                                 '"01-Feb-2026 10:00:00 +0100"', LETTER % number))
         check("APPENDUID %d" % number, re.match(rb"\[APPENDUID \d+ %d\]" % (number + 1), text[0]), text)
     check("nothing goes into Outbox", client.append("Outbox", None, None, LETTER % 9)[0] == "NO")
@@ -90,7 +92,7 @@ def appends(client):
 
 
 def fetches(client):
-    check("five messages", ok(client.select("INBOX")) == [b"5"])
+    check("five messages", ok(client.select("Trial")) == [b"5"])
     check("the body is byte-exact", ok(client.fetch("2", "(BODY.PEEK[])"))[0][1] == LETTER % 1)
     check("PEEK leaves it unseen", b"Seen" not in ok(client.fetch("2", "(FLAGS)"))[0])
     check("part 1", ok(client.fetch("2", "(BODY.PEEK[1])"))[0][1] == b"Hello W\xc3\xb6rld")
@@ -137,27 +139,27 @@ def changes(client):
     check("EXPUNGE", ok(client.expunge()) == [b"1"])
     moved = client.uid("MOVE", "2", "Junk")
     check("MOVE", moved[0] == "OK" and client.response("EXPUNGE")[1] == [b"1"], moved)
-    check("STATUS", b"(MESSAGES 3 UNSEEN 3 UIDNEXT 6)" in ok(client.status("INBOX", "(MESSAGES UNSEEN UIDNEXT)"))[0])
+    check("STATUS", b"(MESSAGES 3 UNSEEN 3 UIDNEXT 6)" in ok(client.status("Trial", "(MESSAGES UNSEEN UIDNEXT)"))[0])
     check("STATUS of Trash", b"MESSAGES 2" in ok(client.status("Trash", "(MESSAGES)"))[0])
-    ok(client.select("INBOX", readonly=True))
+    ok(client.select("Trial", readonly=True))
     check("EXAMINE changes nothing", refused(lambda: client.store("1", "+FLAGS", r"(\Seen)")))
-    ok(client.select("INBOX"))
+    ok(client.select("Trial"))
     validity = client.response("UIDVALIDITY")[1]
-    ok(client.select("INBOX"))
+    ok(client.select("Trial"))
     check("UIDVALIDITY is stable", client.response("UIDVALIDITY")[1] == validity)
 
 
 def two_sessions(client):
-    ok(client.select("INBOX"))
+    ok(client.select("Trial"))
     idler = socket.create_connection((host, port))
     lines = idler.makefile("rb")
-    for command in (b'a LOGIN "%s" "%s"\r\n' % (user.encode(), password.encode()), b"b SELECT INBOX\r\n", b"c IDLE\r\n"):
+    for command in (b'a LOGIN "%s" "%s"\r\n' % (user.encode(), password.encode()), b"b SELECT Trial\r\n", b"c IDLE\r\n"):
         idler.sendall(command)
         for line in lines:
             if line.startswith((command[:2], b"+ ")):
                 break
     began = time.monotonic()
-    ok(client.append("INBOX", None, None, LETTER % 100))
+    ok(client.append("Trial", None, None, LETTER % 100))
     check("IDLE tells", lines.readline() == b"* 4 EXISTS\r\n" and b"RECENT" in lines.readline())
     print("   notice and append took %.1f ms" % ((time.monotonic() - began) * 1000))
     ok(client.store("1", "+FLAGS", r"(\Seen)"))
