@@ -29,6 +29,12 @@ pub trait Transport: Send + Sync {
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Stream, DialError>>;
 
+    /// Leaves the way on which `to` was reached so far: the next dial takes a new one.
+    ///
+    /// For when `to` is known to have come up anew; what was open to it may lead to a process that is gone. Streams
+    /// already open are left alone. Where every dial takes a new way, as in memory, there is nothing to leave.
+    fn leave_path(&self, _to: OnionAddress) {}
+
     /// Starts hosting the onion service of `key` on `port`; at most once per transport.
     ///
     /// Returns at once; that the service is reachable shows in [`Transport::bootstrap`].

@@ -136,6 +136,10 @@ impl Delivery {
         // Our own network came back: that says nothing about who is there, so the absent keep to their half.
         let all = waiting.keys().filter(|_| asked.all).map(|peer| (*peer, false));
         for (peer, is_there) in asked.push.into_iter().map(|peer| (peer, true)).chain(all) {
+            if is_there {
+                // It came up anew: what Tor still has open to it may lead to a process that is gone.
+                self.node.transport.leave_path(peer);
+            }
             let waits = waiting.contains_key(&peer);
             if let Some(live) = self.live.get_mut(&peer) {
                 // The connection at hand may be one to a process that is gone: a fresh one follows it, now or when

@@ -3,12 +3,11 @@
 //! Promises: it ends by its deadline; streams to different peers share no circuit; it answers `NetworkDown` only when
 //! no circuit can be extended either. Leaves repair to the keeper, whom it rings when in doubt.
 
+use super::paths::Paths;
 use super::{Client, Shared};
 use crate::{DialError, OnionAddress, Stream};
 use arti_client::config::BoolOrAuto;
-use arti_client::isolation::IsolationHelper;
 use arti_client::{DataStream, ErrorKind, HasKind as _, IsolationToken, StreamPrefs};
-use std::fmt;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -19,41 +18,25 @@ pub(super) const CIRCUIT_WAIT_MAX: Duration = Duration::from_secs(10);
 const CHECK_REMEMBERED: Duration = Duration::from_secs(5);
 /// One relay drawn at random may be down; so many at once hardly are.
 const CHECK_TARGETS: usize = 2;
+/// A circuit at hand opens a stream in one round trip, a few seconds at worst; after this long it counts as dead.
+const AT_HAND_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Of a dial's time, at most one part in this many is given to a circuit at hand.
+const AT_HAND_SHARE: u32 = 3;
 /// Of a dial's time, one part in this many is kept for finding out why it failed.
 const CHECK_SHARE: u32 = 4;
 /// Between attempts when arti says that it is not ready yet, which lasts milliseconds.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// Streams share circuits only if they go to the same peer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct PeerIsolation([u8; 32]);
-
-impl fmt::Debug for PeerIsolation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PeerIsolation([redacted])")
-    }
-}
-
-impl IsolationHelper for PeerIsolation {
-    fn compatible_same_type(&self, other: &Self) -> bool {
-        self == other
-    }
-
-    fn join_same_type(&self, other: &Self) -> Option<Self> {
-        (self == other).then_some(*self)
-    }
-
-    // The peer is fixed, so an old circuit links nothing that a new one would not.
-    fn enables_long_lived_circuits(&self) -> bool {
-        true
-    }
-}
+/// A dial may find so many circuits that end beneath it; a peer that was killed leaves one, seldom two.
+const ENDED_CIRCUITS_MAX: u32 = 4;
 
 /// What a failed attempt says by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// Not ready yet, or a lost race: try again while there is time.
     Again,
+    /// arti blames us. Either rightly, or the circuit ended just while a stream was opened on it, for which it has
+    /// the same word (tor-proto's `NotConnected`, `NoSuchHop`): a few more attempts tell.
+    EndedCircuit,
     /// The network answered that the peer is not there.
     Absent,
     /// The peer answered, and not with a stream.
@@ -77,8 +60,8 @@ fn verdict(kind: ErrorKind) -> Verdict {
         }
         K::RemoteHostNotFound | K::ExitPolicyRejected | K::RelayTooBusy => Verdict::Refused,
         K::DirectoryExpired | K::ClockSkew | K::TorDirectoryUnusable => Verdict::Network,
-        K::BadApiUsage
-        | K::Internal
+        K::BadApiUsage => Verdict::EndedCircuit,
+        K::Internal
         | K::InvalidStreamTarget
         | K::ForbiddenStreamTarget
         | K::OnionServiceAddressInvalid
@@ -126,13 +109,13 @@ async fn dial_with(
     deadline: Duration,
     end: Instant,
 ) -> Result<Stream, DialError> {
-    let host = to.host();
-    let prefs = prefs(PeerIsolation(*to.public_key()));
-    match attempt(client, (&host, port), &prefs, end - deadline / CHECK_SHARE).await {
+    match by_path(shared, client, (to, port), deadline, end).await {
         Ok(stream) => Ok(Stream::new(stream)),
         Err(Verdict::Absent) => Err(DialError::Absent),
         Err(Verdict::Refused) => Err(DialError::Refused),
-        Err(Verdict::Ours) => Err(DialError::Ours("the Tor client could not serve the request".into())),
+        Err(Verdict::Ours | Verdict::EndedCircuit) => {
+            Err(DialError::Ours("the Tor client could not serve the request".into()))
+        }
         Err(Verdict::Network) => {
             shared.doubt.notify_one();
             Err(DialError::NetworkDown)
@@ -148,6 +131,35 @@ async fn dial_with(
     }
 }
 
+/// Dials by the peer's path; if that was in use and leads nowhere, by a new one.
+async fn by_path(
+    shared: &Shared,
+    client: &Client,
+    (to, port): (&OnionAddress, u16),
+    deadline: Duration,
+    end: Instant,
+) -> Result<DataStream, Verdict> {
+    let host = to.host();
+    let last = end - deadline / CHECK_SHARE;
+    loop {
+        let (path, used) = shared.paths.to(to);
+        let until = if used {
+            last.min(Instant::now() + AT_HAND_WAIT_MAX.min(deadline / AT_HAND_SHARE))
+        } else {
+            last
+        };
+        let attempted = attempt(client, (&host, port), &prefs(path), until).await;
+        match &attempted {
+            Ok(_) => shared.paths.used(&path),
+            Err(Verdict::Absent | Verdict::Refused) => {}
+            Err(_) => shared.paths.leave(to),
+        }
+        if !(used && matches!(attempted, Err(Verdict::PeerOrNetwork | Verdict::EndedCircuit))) {
+            return attempted;
+        }
+    }
+}
+
 fn prefs<I: arti_client::isolation::Isolation>(isolation: I) -> StreamPrefs {
     let mut prefs = StreamPrefs::new();
     prefs.connect_to_onion_services(BoolOrAuto::Explicit(true)).set_isolation(isolation);
@@ -155,12 +167,15 @@ fn prefs<I: arti_client::isolation::Isolation>(isolation: I) -> StreamPrefs {
 }
 
 /// Dials, again and again while arti is only not ready, until `end`; a time-out counts as `PeerOrNetwork`.
+///
+/// A circuit that ended beneath the attempt is left alone too: the next attempt builds another.
 async fn attempt(
     client: &Client,
     to: (&str, u16),
     prefs: &StreamPrefs,
     end: Instant,
 ) -> Result<DataStream, Verdict> {
+    let mut ended_circuits = 0;
     loop {
         let error = match timeout_at(end, client.connect_with_prefs(to, prefs)).await {
             Ok(Ok(stream)) => return Ok(stream),
@@ -169,7 +184,13 @@ async fn attempt(
         };
         let verdict = verdict(error.kind());
         tracing::debug!(kind = ?error.kind(), ?verdict, "a dial failed");
-        if verdict != Verdict::Again || Instant::now() + RETRY_PAUSE >= end {
+        ended_circuits += u32::from(verdict == Verdict::EndedCircuit);
+        let again = match verdict {
+            Verdict::Again => true,
+            Verdict::EndedCircuit => ended_circuits <= ENDED_CIRCUITS_MAX,
+            _ => false,
+        };
+        if !again || Instant::now() + RETRY_PAUSE >= end {
             return Err(verdict);
         }
         sleep(RETRY_PAUSE).await;
@@ -182,17 +203,20 @@ async fn attempt(
 /// `fresh` probe fetches the descriptor's introduction anew; otherwise a circuit still open may serve.
 pub(super) async fn own_service_answers(
     client: &Client,
+    paths: &Paths,
     own: &OnionAddress,
     fresh: bool,
     wait: Duration,
 ) -> bool {
     let host = own.host();
-    let prefs = if fresh { prefs(IsolationToken::new()) } else { prefs(PeerIsolation(*own.public_key())) };
+    let prefs = if fresh { prefs(IsolationToken::new()) } else { prefs(paths.to(own).0) };
     let to = (host.as_str(), super::service::UNSERVED_PORT);
-    match attempt(client, to, &prefs, Instant::now() + wait).await {
-        Ok(_) | Err(Verdict::Refused) => true,
-        Err(_) => false,
+    let answers =
+        matches!(attempt(client, to, &prefs, Instant::now() + wait).await, Ok(_) | Err(Verdict::Refused));
+    if !answers {
+        paths.leave(own);
     }
+    answers
 }
 
 /// Whether the network moves; one check at a time, remembered for a short while.
@@ -239,23 +263,6 @@ async fn fresh_circuit(client: &Client) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arti_client::isolation::Isolation;
-
-    #[test]
-    fn only_streams_to_the_same_peer_may_share_a_circuit() {
-        let (one, other) = (PeerIsolation([1; 32]), PeerIsolation([2; 32]));
-        assert!(one.compatible(&PeerIsolation([1; 32])));
-        assert!(one.join(&PeerIsolation([1; 32])).is_some());
-        assert!(!one.compatible(&other) && one.join(&other).is_none());
-        // Nor with a stream that asked for no isolation, or for a fresh one.
-        assert!(!one.compatible(&IsolationToken::no_isolation()));
-        assert!(!one.compatible(&IsolationToken::new()));
-    }
-
-    #[test]
-    fn an_isolation_shows_no_key() {
-        assert_eq!(format!("{:?}", PeerIsolation([7; 32])), "PeerIsolation([redacted])");
-    }
 
     #[test]
     fn each_kind_of_failure_has_its_verdict() {
@@ -274,6 +281,7 @@ mod tests {
             (K::OnionServiceMissingClientAuth, Verdict::Refused),
             (K::DirectoryExpired, Verdict::Network),
             (K::ClockSkew, Verdict::Network),
+            (K::BadApiUsage, Verdict::EndedCircuit),
             (K::OnionServiceAddressInvalid, Verdict::Ours),
             (K::LocalResourceExhausted, Verdict::Ours),
         ] {

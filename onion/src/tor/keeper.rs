@@ -249,7 +249,8 @@ impl Keeper {
         if let (Some(hosting), Some(_)) = (&self.hosting, &served.service) {
             let own = hosting.key.address();
             let fresh = self.health.wants_fresh_path();
-            if dial::own_service_answers(&served.client, &own, fresh, ANSWER_WAIT_MAX).await {
+            let (client, paths) = (&served.client, &self.shared.paths);
+            if dial::own_service_answers(client, paths, &own, fresh, ANSWER_WAIT_MAX).await {
                 return Finding::Well;
             }
         }

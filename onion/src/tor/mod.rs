@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `settings` | the configuration that arti gets, and the file of a private network |
 //! | `dial` | one dial: isolation, retries, whose fault a failure is |
+//! | `paths` | which circuits a dial may use, and when they are left |
 //! | `service` | what of the arriving is taken |
 //! | `runtime` | when the tasks of a client end |
 //! | `keeper`, `health` | the one task behind it all: bootstrap, hosting, self-test, repair |
@@ -14,6 +15,7 @@
 mod dial;
 mod health;
 mod keeper;
+mod paths;
 mod runtime;
 mod service;
 mod settings;
@@ -83,6 +85,7 @@ struct Shared {
     /// Dials ring it when they fail for a reason that may be ours.
     doubt: Notify,
     check: dial::NetworkCheck,
+    paths: paths::Paths,
 }
 
 impl TorTransport {
@@ -103,6 +106,7 @@ impl TorTransport {
             bootstrap: watch::Sender::new(Bootstrap { stage: Stage::Starting, blocked: None }),
             doubt: Notify::new(),
             check: dial::NetworkCheck::default(),
+            paths: paths::Paths::default(),
         });
         let (asked, hosting) = mpsc::channel(1);
         let keeper = tokio::spawn(keeper::keep(shared.clone(), hosting)).abort_handle();
@@ -125,6 +129,10 @@ impl Transport for TorTransport {
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Stream, DialError>> {
         Box::pin(dial::dial(&self.shared, to, port, deadline))
+    }
+
+    fn leave_path(&self, to: OnionAddress) {
+        self.shared.paths.leave(&to);
     }
 
     fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
