@@ -4,6 +4,7 @@
 
 mod absence;
 mod cli;
+mod cli_doctor;
 mod cli_doors;
 mod cli_house;
 mod cli_letters;
@@ -14,6 +15,7 @@ mod imap_hostile;
 mod imap_house;
 mod imap_rules;
 mod imap_traces;
+mod logging;
 mod once;
 mod outbox;
 mod recipients;

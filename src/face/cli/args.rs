@@ -13,6 +13,7 @@ const EVERYWHERE: &str = "Options of every command";
     onionskin up                 make your address (once) and bring your node up\n  \
     onionskin credentials        a password for your mail program\n  \
     onionskin status             is my node reachable, is anything waiting?\n  \
+    onionskin doctor             what is wrong, and what to do about it\n  \
     onionskin address            your address, to give away\n  \
     onionskin send ADDRESS -s \"Hello\" -m \"The text\"\n\n\
     Your node must be up to send and receive. What you send while it is down is queued.\n\
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Show whether the node is up and reachable, and what waits to be sent.
     Status(Json),
+    /// Look at everything that must be right for mail to flow, and say what to do about what is not.
+    Doctor(Json),
     /// Print your mail address.
     Address(Json),
     /// Make a password for a mail program; shown once.

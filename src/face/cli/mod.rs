@@ -3,9 +3,11 @@
 //! * `args`: the command line; `exit`: how a command ends badly; `show`: what is printed for people
 //! * `household`: the data directory; `passphrase`: where it comes from
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
+//! * `doctor`: what is wrong and what to do about it
 //! * `letters`: `send`, `sendmail`, `read`
 
 pub(crate) mod args;
+mod doctor;
 mod doors;
 pub(crate) mod exit;
 pub(crate) mod household;
@@ -70,6 +72,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(up) => up::up(&at, up).await,
         Command::Init(init) => make::init(&at, init).await,
         Command::Status(how) => status(&at, how.json).await,
+        Command::Doctor(how) => doctor::doctor(&at, how.json).await,
         Command::Address(how) => {
             let value = at.ask(Request::Status).await?;
             show::address(&value, how.json)

@@ -87,14 +87,15 @@ pub struct Failure {
 /// Why a session ended. All but `Violation` promise something from trying again later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
+    // Shown without the server's words: they may name anybody, and a log must not.
     /// The greeting, or the reply to EHLO, was 4xx or 5xx.
-    #[error("the server does not want to talk: {0}")]
+    #[error("the server does not want to talk ({})", .0.code)]
     Unwelcome(Reply),
     /// 421: the server is closing.
-    #[error("the server closed the session: {0}")]
+    #[error("the server closed the session ({})", .0.code)]
     ShutDown(Reply),
     /// Our proof was not taken.
-    #[error("the server did not take our proof: {0}")]
+    #[error("the server did not take our proof ({})", .0.code)]
     AuthRefused(Reply),
     /// The stream ended.
     #[error("the stream ended")]
