@@ -136,6 +136,13 @@ class Node:
         session.logout()
         return found
 
+    def letter_count(self, mailbox="INBOX"):
+        """How many letters are in a mailbox."""
+        session = self.mailbox(mailbox)
+        _, data = session.uid("SEARCH", "ALL")
+        session.logout()
+        return len((data[0] or b"").split())
+
     def letters(self, mailbox="INBOX", at_once=50):
         """Every letter of a mailbox, its bytes as IMAP gives them; few are in memory at once."""
         session = self.mailbox(mailbox)

@@ -7,10 +7,11 @@
 //! * `prepare`: what submission changes in a header; `trace`: what arrival drops from one and writes above it
 //! * `policy`: which names an identity answers to, and the limits that all faces share
 //! * `queue`: what becomes of a waiting letter after a try; `outcome`: how a try ended
-//! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter
+//! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter; `echo`: its answers
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
+pub mod echo;
 pub mod header;
 pub mod identity;
 pub mod letter;

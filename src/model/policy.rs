@@ -22,18 +22,11 @@ pub const NAMES_MAX: usize = 16;
 pub const NAME_DEFAULT: &str = "me";
 /// Names that every identity answers to, whatever its own: RFC 5321 section 4.5.1 and RFC 2142.
 pub const NAMES_ALWAYS: [&str; 2] = ["postmaster", "abuse"];
+/// The name whose letters are answered with what was seen of them, and not kept (M31).
+pub const ECHO: &str = "echo";
 /// Names with a meaning of their own, which nobody may take for a name.
-const NAMES_RESERVED: [&str; 9] = [
-    "postmaster",
-    "abuse",
-    "echo",
-    "mailer-daemon",
-    "root",
-    "admin",
-    "administrator",
-    "hostmaster",
-    "noreply",
-];
+const NAMES_RESERVED: [&str; 9] =
+    ["postmaster", "abuse", ECHO, "mailer-daemon", "root", "admin", "administrator", "hostmaster", "noreply"];
 
 /// The addresses of one identity: its onion and at least one local part, the first being the main one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +68,12 @@ impl OwnNames {
     pub fn answers_to(&self, local: &LocalPart) -> bool {
         let base = local.base();
         NAMES_ALWAYS.contains(&base) || self.locals.iter().any(|own| own.as_str() == base)
+    }
+
+    /// Whether `address` is this identity's `echo@`, with or without a `+tag`. Nobody reads it, so it is none of the
+    /// names.
+    pub fn is_echo(&self, address: &MailAddress) -> bool {
+        address.onion == self.onion && address.local.base() == ECHO
     }
 
     /// Whether `address` is one of this identity's.
@@ -173,6 +172,13 @@ mod tests {
             );
         }
         assert!(!own.owns(&MailAddress::parse(&format!("ann@{OTHER}")).unwrap()));
+        for (address, echo) in [
+            (format!("Echo+x@{HOST}"), true),
+            (format!("echoes@{HOST}"), false),
+            (format!("echo@{OTHER}"), false),
+        ] {
+            assert_eq!(own.is_echo(&MailAddress::parse(&address).unwrap()), echo, "{address}");
+        }
     }
 
     #[test]

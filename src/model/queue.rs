@@ -30,6 +30,8 @@ pub const NETWORK_RETRY: Duration = Duration::from_secs(30);
 pub const DEADLINE: Duration = Duration::from_secs(30 * 86_400);
 /// How long a letter waits before its author is told that it does.
 pub const NOTICE_AFTER: Duration = Duration::from_secs(4 * 3600);
+/// How long an answer of the node's own (`echo@`) is tried; then it is dropped, since nobody here waits for it.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(86_400);
 /// How much longer than [`DEADLINE`] a letter is tried whose last try broke off after the letter was out: the peer is
 /// there and may have it, so the next try most likely tells.
 pub const CONFIRM_GRACE: Duration = Duration::from_secs(86_400);
@@ -60,6 +62,10 @@ pub struct Entry {
     /// The UID of its copy in Outbox.
     #[serde(default)]
     pub outbox: u32,
+    /// An answer that the node wrote by itself: it leaves with the reverse path `<>`, is tried for
+    /// [`ANSWER_DEADLINE`] only, and no report is written about it.
+    #[serde(default)]
+    pub answer: bool,
     /// Where it stands.
     pub state: State,
 }
@@ -138,7 +144,31 @@ impl Entry {
         outbox: u32,
     ) -> Self {
         let state = State::Waiting { next: accepted, tries: 0, last: None };
-        Self { letter, id, from, to, size, accepted, started: None, delay_noticed: false, outbox, state }
+        Self {
+            letter,
+            id,
+            from,
+            to,
+            size,
+            accepted,
+            started: None,
+            delay_noticed: false,
+            outbox,
+            answer: false,
+            state,
+        }
+    }
+
+    /// An answer that the node wrote by itself, in no folder: due at once.
+    pub fn answer(
+        letter: LetterNo,
+        id: LetterId,
+        from: LocalPart,
+        to: MailAddress,
+        size: u64,
+        now: UnixTime,
+    ) -> Self {
+        Self { answer: true, ..Self::new(letter, id, from, to, size, now, 0) }
     }
 
     /// Whether a try is due.
@@ -162,7 +192,8 @@ impl Entry {
 
     /// When the letter goes back if it is not delivered; none as long as the time was never agreed.
     pub fn deadline(&self) -> Option<UnixTime> {
-        self.started.map(|started| started.plus(DEADLINE))
+        let length = if self.answer { ANSWER_DEADLINE } else { DEADLINE };
+        self.started.map(|started| started.plus(length))
     }
 }
 
@@ -185,7 +216,7 @@ pub fn settle(entry: Entry, begun: Moment, outcome: Outcome, ended: Moment, rng:
     let started = entry.started.or(begun.agreed).or(ended.agreed);
     let mut entry = Entry { started, state: State::Waiting { next, tries, last }, ..entry };
     let waited = ended.agreed.zip(started).map_or(Duration::ZERO, |(agreed, started)| agreed.since(started));
-    let notice = !entry.delay_noticed && !says_nothing && waited >= NOTICE_AFTER;
+    let notice = !entry.answer && !entry.delay_noticed && !says_nothing && waited >= NOTICE_AFTER;
     entry.delay_noticed |= notice;
     Settled::Keep { entry, notice }
 }

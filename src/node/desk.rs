@@ -8,6 +8,7 @@ use crate::model::letter::LetterNo;
 use crate::model::queue::{DuePeer, Entry};
 use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
+use crate::node::echo::Callers;
 use crate::node::orders::Orders;
 use crate::node::trouble::Trouble;
 use crate::store::mailboxes::MailboxName;
@@ -26,6 +27,7 @@ pub struct Desk {
     pub(crate) orders: Orders,
     pub(crate) trouble: Trouble,
     pub(crate) folders: Folders,
+    pub(crate) callers: Callers,
     rng: Mutex<StdRng>,
 }
 
@@ -63,6 +65,7 @@ impl Desk {
             orders: Orders::default(),
             trouble: Trouble::default(),
             folders,
+            callers: Callers::default(),
             rng: Mutex::new(StdRng::from_seed(seed)),
         })
     }

@@ -1,7 +1,7 @@
 //! What acts: takes letters in, sends them out, keeps the queue moving.
 //!
 //! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
-//! * `parcel`: a letter on its way into the store; `receive` and `submit`: its two kinds
+//! * `parcel`: a letter on its way into the store; `receive`, `submit` and `echo`: its kinds
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer; `settle`: what a try led to
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
@@ -10,6 +10,7 @@
 pub mod clock;
 mod delivery;
 pub mod desk;
+pub mod echo;
 mod housekeeping;
 pub mod orders;
 pub mod parcel;

@@ -6,6 +6,7 @@
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
 use crate::node::desk::Desk;
+use crate::node::echo::{self, Call};
 use crate::node::receive::{self, Arriving};
 use crate::node::submit::{self, Leaving, Submitted};
 use crate::protocol::smtp::Reply;
@@ -24,18 +25,48 @@ pub struct Parcel {
 pub(super) enum Kind {
     Arriving(Arriving),
     Leaving(Leaving),
+    Echo(Call),
 }
 
 enum Stage {
     Header(HeaderCutter),
-    Content { head: Head, writer: Box<LetterWriter> },
+    Content { head: Head, sink: Sink },
     Broken,
+}
+
+/// Where the letter goes: into the store, or nowhere, when only its length matters.
+enum Sink {
+    Store(Box<LetterWriter>),
+    Nowhere(u64),
+}
+
+impl Sink {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Store(writer) => writer.len(),
+            Self::Nowhere(len) => *len,
+        }
+    }
+
+    async fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        match self {
+            Self::Store(writer) => return writer.write(piece).await,
+            Self::Nowhere(len) => *len += piece.len() as u64,
+        }
+        Ok(())
+    }
 }
 
 /// The header, looked through.
 pub(super) enum Head {
-    Arriving { prefix: Vec<u8> },
+    Arriving {
+        prefix: Vec<u8>,
+    },
     Leaving(Box<crate::model::prepare::Prepared>),
+    /// The header as it arrived, below our own lines.
+    Echo {
+        seen: Vec<u8>,
+    },
 }
 
 impl Parcel {
@@ -66,22 +97,31 @@ impl Parcel {
     }
 
     async fn put(&mut self, piece: &[u8]) -> Result<(), Reply> {
-        let Stage::Content { writer, .. } = &mut self.stage else { return Ok(()) };
-        if writer.len() + piece.len() as u64 > crate::model::policy::LETTER_SIZE_MAX {
+        let Stage::Content { sink, .. } = &mut self.stage else { return Ok(()) };
+        if sink.len() + piece.len() as u64 > crate::model::policy::LETTER_SIZE_MAX {
             return Err(Reply::new(552, 3, 4, "this letter is larger than this node takes"));
         }
-        writer.write(piece).await.map_err(|error| self.desk.disk_reply(&error))
+        sink.write(piece).await.map_err(|error| self.desk.disk_reply(&error))
     }
 
     /// The header is complete: looks through it, and writes what is kept of it.
     async fn open_content(&mut self, block: &[u8]) -> Result<(), Reply> {
-        let mut writer = self.desk.store.letter_writer();
         let (head, header) = match &self.kind {
-            Kind::Arriving(arriving) => receive::screen(&self.desk, arriving, block)?,
+            Kind::Arriving(arriving) => {
+                let (prefix, header) = receive::screen(&self.desk, arriving, block)?;
+                (Head::Arriving { prefix }, header)
+            }
             Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
+            Kind::Echo(call) => {
+                let seen = echo::screen(&self.desk, call, block)?;
+                let sink = Sink::Nowhere(block.len() as u64);
+                self.stage = Stage::Content { head: Head::Echo { seen }, sink };
+                return Ok(());
+            }
         };
+        let mut writer = self.desk.store.letter_writer();
         writer.write(&header).await.map_err(|error| self.desk.disk_reply(&error))?;
-        self.stage = Stage::Content { head, writer: Box::new(writer) };
+        self.stage = Stage::Content { head, sink: Sink::Store(Box::new(writer)) };
         Ok(())
     }
 
@@ -102,17 +142,20 @@ impl Parcel {
         if let Some(reply) = self.refused {
             return Err(reply);
         }
-        let Stage::Content { head, writer } = self.stage else {
+        let Stage::Content { head, sink } = self.stage else {
             return Err(Reply::new(451, 3, 0, "internal error"));
         };
-        let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-        match (self.kind, head) {
-            (Kind::Arriving(arriving), Head::Arriving { prefix }) => {
-                receive::keep(&self.desk, arriving, prefix, body).await?;
-                Ok(None)
+        match (self.kind, head, sink) {
+            (Kind::Arriving(arriving), Head::Arriving { prefix }, Sink::Store(writer)) => {
+                let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
+                receive::keep(&self.desk, arriving, prefix, body).await.map(|()| None)
             }
-            (Kind::Leaving(leaving), Head::Leaving(prepared)) => {
+            (Kind::Leaving(leaving), Head::Leaving(prepared), Sink::Store(writer)) => {
+                let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
                 submit::keep(&self.desk, leaving, *prepared, body).await.map(Some)
+            }
+            (Kind::Echo(call), Head::Echo { seen }, Sink::Nowhere(len)) => {
+                echo::keep(&self.desk, call, seen, len).await.map(|()| None)
             }
             _ => Err(Reply::new(451, 3, 0, "internal error")),
         }

@@ -4,7 +4,8 @@ use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::trace::{self, Arrival, Proof, ScreenError};
 use crate::node::desk::Desk;
-use crate::node::parcel::{Head, Kind, Parcel};
+use crate::node::echo;
+use crate::node::parcel::{Kind, Parcel};
 use crate::protocol::smtp::server::Envelope;
 use crate::protocol::smtp::{Reply, ReversePath};
 use crate::store::messages::NewMessage;
@@ -20,6 +21,18 @@ pub(super) struct Arriving {
     recipients: Vec<MailAddress>,
 }
 
+impl Arriving {
+    /// The proved onion and its address in the reverse path, to which an answer may go; none if either is missing.
+    pub(super) fn author(&self) -> Option<(OnionAddress, MailAddress)> {
+        self.proved.zip(self.return_path.clone()).filter(|(proved, author)| author.onion == *proved)
+    }
+
+    /// The name of this sending.
+    pub(super) fn id(&self) -> Option<LetterId> {
+        self.id
+    }
+}
+
 /// Lets a letter come, if it may.
 pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope) -> Result<Parcel, Reply> {
     let return_path = match &envelope.from {
@@ -32,11 +45,15 @@ pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope) -> Result<Parcel, Repl
         return_path,
         recipients: envelope.recipients.as_slice().to_vec(),
     };
+    // The server takes no letter for both.
+    if arriving.recipients.iter().any(|to| desk.identity.names().is_echo(to)) {
+        return echo::begin(desk, arriving);
+    }
     Ok(Parcel::new(desk.clone(), Kind::Arriving(arriving)))
 }
 
 /// Looks through the header; gives our own lines above it and what is kept of it.
-pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
+pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reply> {
     let own = desk.identity.onion();
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
     let proof = trace::proof_of(&screened.authors, arriving.proved.as_ref());
@@ -56,7 +73,7 @@ pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(
         id: arriving.id,
         at: desk.now(),
     });
-    Ok((Head::Arriving { prefix }, screened.header))
+    Ok((prefix, screened.header))
 }
 
 fn refusal(error: &ScreenError) -> Reply {

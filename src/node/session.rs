@@ -188,9 +188,13 @@ async fn deliver(node: &Node, line: &mut Line, batch: &Batch) -> Result<Vec<Outc
             return Ok(batch.numbers.iter().map(|_| outcome.clone()).collect());
         }
     };
-    let from = node.desk.sender(&batch.first.from);
+    let from = if batch.first.answer {
+        ReversePath::Null // RFC 3834 section 3.3
+    } else {
+        ReversePath::Onion(node.desk.sender(&batch.first.from))
+    };
     let outgoing = Outgoing {
-        from: ReversePath::Onion(from),
+        from,
         recipients: batch.recipients.clone(),
         id: batch.first.id,
         size: reader.len() - prefix_len,

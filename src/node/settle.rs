@@ -115,7 +115,8 @@ fn carry_out(
         Deed::Keep(entry) => tx.queue().replace(no, entry)?,
         Deed::Remove { delivered } => {
             tx.queue().remove(no)?;
-            if *delivered {
+            // Who only asked for an echo is nobody that mail was exchanged with.
+            if *delivered && !before.answer {
                 tx.peers().update(&before.to.onion, |record| {
                     record.last_seen = Some(now);
                     record.last_sent = Some(now);
@@ -144,6 +145,8 @@ async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Bo
             Settled::Keep { entry, notice: true } => {
                 by_letter.entry(entry.letter).or_default().delayed.push(entry)
             }
+            // Nobody wrote it, so nobody is told.
+            Settled::Return(_) if one.entry.answer => {}
             Settled::Return(reason) => {
                 by_letter.entry(one.entry.letter).or_default().failed.push((&one.entry, reason));
             }

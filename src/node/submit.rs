@@ -76,6 +76,9 @@ pub(super) async fn keep(
     let own_onion = desk.identity.onion();
     let (own, others): (Vec<MailAddress>, Vec<MailAddress>) =
         leaving.recipients.as_slice().iter().cloned().partition(|to| to.onion == own_onion);
+    if own.iter().any(|to| desk.identity.names().is_echo(to)) {
+        return Err(Reply::new(550, 1, 1, "your own echo@ answers other people's nodes; try theirs"));
+    }
     if let Some(stranger) = own.iter().find(|to| !desk.identity.names().owns(to)) {
         let text = format!("{} is at your own address, and you have no such name", stranger.local.as_str());
         return Err(Reply::new(550, 1, 1, "").saying(text));

@@ -107,6 +107,15 @@ def a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words(node, server)
     return f"{time.monotonic() - begun:.1f} s; \"{words}\""
 
 
+def its_letter_to_echo_comes_back_with_the_reason(node, server):
+    subject, echo = fresh("to echo"), f"echo@{node.address.partition('@')[2]}"
+    server.send([echo], letter(server.address, echo, subject, b"Anyone there?\r\n"))
+    flat = b" ".join(bounced(server, subject).split()).decode(errors="replace")
+    words = "550 5.7.1 echo@ answers only a node that has proved its onion"
+    assert words in flat, flat[:3000]
+    return words
+
+
 def a_name_nobody_has_at_the_server_comes_back_as_a_report(node, server):
     subject, wrong = fresh("to nobody there"), f"no.such.name@{server.host}"
     submit(node, wrong, subject, b"Anyone there?\r\n")
@@ -150,5 +159,5 @@ def it_relays_nothing_for_callers_from_tor(node, server):
 
 ALL = [its_letters_arrive_byte_for_byte_and_are_marked_unproved, a_node_s_letters_arrive_byte_for_byte,
        five_megabytes_go_both_ways, a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words,
-       a_name_nobody_has_at_the_server_comes_back_as_a_report,
+       a_name_nobody_has_at_the_server_comes_back_as_a_report, its_letter_to_echo_comes_back_with_the_reason,
        a_letter_for_two_and_one_for_nobody_reaches_the_two_that_exist, it_relays_nothing_for_callers_from_tor]

@@ -10,6 +10,7 @@ mod cli_house;
 mod cli_letters;
 mod clocks;
 mod disks;
+mod echo;
 mod happy_path;
 mod imap_hostile;
 mod imap_house;

@@ -35,6 +35,26 @@ def letters_go_both_ways(world):
     return "arrived after " + " and ".join(took)
 
 
+def echo_tells_a_proved_caller_when_its_letter_arrived(world):
+    subject, begun = fresh("anybody there"), time.monotonic()
+    echo = f"echo@{world.bob.address.partition('@')[2]}"
+    before = world.bob.letter_count()
+    session = world.ann.submission()
+    session.sendmail(world.ann.address, [echo], f"From: {world.ann.address}\r\nTo: {echo}\r\nSubject: {subject}\r\n\r\n")
+    session.quit()
+
+    def look():
+        return next((one for one in world.ann.letters() if header_of(one, "From") == echo
+                     and subject.encode() in body_of(one)), None)
+    answer, _ = nodes.wait_until("the echo arrives", BACK_SECS, look, 0.2)
+    took = time.monotonic() - begun
+    assert "pass" in header_of(answer, "Authentication-Results"), answer
+    times = [line for line in body_of(answer).decode().splitlines() if " +0000" in line or " s later" in line]
+    assert len(times) >= 3 and all(":00 +0000" in line for line in times if "+0000" in line), times
+    assert world.bob.letter_count() == before, "bob keeps it"
+    return f"there and back in {took:.1f} s; {' '.join(times[1].split())}"
+
+
 def a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open(world):
     host = world.bob.address.partition("@")[2]
     subject = fresh("from a stranger")
@@ -202,7 +222,8 @@ def the_disk_holds_no_address_no_key_no_words_and_no_letter(world):
     return f"{len(needles)} needles in {files} files"
 
 
-ALL = [letters_go_both_ways, a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
+ALL = [letters_go_both_ways, echo_tells_a_proved_caller_when_its_letter_arrived,
+       a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
        a_letter_to_a_stopped_node_arrives_by_itself, a_second_node_on_the_same_data_is_refused,
        told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
        a_frozen_network_carries_letters_again_when_it_thaws, a_killed_network_carries_letters_again_when_it_is_revived,

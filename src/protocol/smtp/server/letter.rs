@@ -4,7 +4,7 @@ use super::session::{State, Transaction, Way, refusal};
 use super::{Envelope, Role, Server, replies};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::Recipients;
-use crate::model::policy::RECIPIENTS_MAX;
+use crate::model::policy::{ECHO, RECIPIENTS_MAX};
 use crate::protocol::smtp::command::Mail;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
@@ -69,7 +69,7 @@ impl Server {
     }
 
     pub(super) fn rcpt(&mut self, path: &Path) {
-        let taken = self.may_rcpt().and_then(|()| self.recipient(path));
+        let taken = self.may_rcpt().and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
         match (taken, &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
                 if !transaction.recipients.contains(&address) {
@@ -97,6 +97,29 @@ impl Server {
         }
     }
 
+    /// The address, if it can share a letter with those that were named before: `echo@` shares none, since what is for
+    /// it is answered and not kept.
+    fn may_join(&self, address: MailAddress) -> Result<MailAddress, Reply> {
+        let names = &self.config.names;
+        let others = self.transaction.as_ref().and_then(|transaction| transaction.recipients.first());
+        match others {
+            _ if matches!(self.config.role, Role::Submission { .. }) => Ok(address),
+            Some(other) if names.is_echo(other) != names.is_echo(&address) => Err(replies::ECHO_ALONE),
+            _ => Ok(address),
+        }
+    }
+
+    /// `echo@` answers whoever has proved an onion and can be answered.
+    fn may_echo(&self) -> Result<(), Reply> {
+        if self.facts.proved.is_none() {
+            return Err(replies::ECHO_UNPROVED);
+        }
+        match self.transaction.as_ref().map(|transaction| &transaction.from) {
+            Some(ReversePath::Onion(from)) if from.local.base() != ECHO => Ok(()),
+            _ => Err(replies::ECHO_NO_SENDER),
+        }
+    }
+
     /// The address, if letters for it are taken here.
     fn recipient(&self, path: &Path) -> Result<MailAddress, Reply> {
         if path.is_postmaster() {
@@ -106,7 +129,12 @@ impl Server {
         let domain = path.domain().ok_or(replies::NOBODY)?;
         match (&self.config.role, OnionAddress::parse(domain)) {
             (Role::Onion { .. }, Ok(onion)) if onion == *self.config.names.onion() => {
-                path.mail_address().filter(|address| self.config.names.owns(address)).ok_or(replies::NOBODY)
+                let address = path.mail_address().ok_or(replies::NOBODY)?;
+                match &self.config.names {
+                    names if names.is_echo(&address) => self.may_echo().map(|()| address),
+                    names if names.owns(&address) => Ok(address),
+                    _ => Err(replies::NOBODY),
+                }
             }
             (Role::Onion { .. }, _) => Err(replies::NO_RELAY),
             (Role::Submission { .. }, Ok(_)) => path.mail_address().ok_or(

@@ -46,6 +46,12 @@ pub(super) const NOT_THIS_IDENTITY: Reply =
     Reply::new(553, 7, 1, "The sender must be an address of the identity that is logged in");
 pub(super) const NO_RELAY: Reply = Reply::new(550, 7, 1, "This node takes letters for its own onion only");
 pub(super) const NOBODY: Reply = Reply::new(550, 1, 1, "Nobody of that name here");
+pub(super) const ECHO_ALONE: Reply =
+    Reply::new(452, 5, 3, "echo@ takes a letter of its own; send to the others in another one");
+pub(super) const ECHO_UNPROVED: Reply =
+    Reply::new(550, 7, 1, "echo@ answers only a node that has proved its onion by AUTH ONION-ED25519");
+pub(super) const ECHO_NO_SENDER: Reply =
+    Reply::new(550, 7, 1, "echo@ answers no letter without a sender, and no other echo@");
 pub(super) const CLEARNET: Reply =
     Reply::new(550, 1, 2, "This node sends only to onion addresses: name@<56 characters>.onion");
 pub(super) const BAD_ONION: Reply = Reply::new(550, 1, 3, "");
