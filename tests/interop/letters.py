@@ -3,8 +3,9 @@ and gives a figure to show. A case's name says what must be true.
 """
 import email
 import email.policy
-import smtplib
+import json
 import os
+import smtplib
 import time
 
 import nodes
@@ -12,6 +13,8 @@ from world import arrives, body_of, fetch, fresh, header_of
 
 ARRIVES_SECS = 60
 BIG_ARRIVES_SECS = 180
+# A C tor that looked for an onion in vain has asked every directory for it, and asks none again for some minutes.
+AGAIN_SECS = 420
 BIG_BYTES = 5 * 1024 * 1024
 # Bytes that a careless program would change: UTF-8 in eight bits, dots where SMTP doubles them, trailing blanks, an
 # ending like the end of a text.
@@ -96,6 +99,47 @@ def five_megabytes_go_both_ways(node, server):
     return f"{len(body)} bytes: {there:.1f} s to the node, {back:.1f} s from it"
 
 
+def its_letter_waits_while_the_node_is_away_and_arrives(node, server):
+    subject = fresh("while the node is away")
+    node.stop()
+    try:
+        server.send([node.address], letter(server.address, node.address, subject, BODY))
+        nodes.wait_until(f"{server.name} has tried in vain", ARRIVES_SECS, server.waiting, 0.2)
+    finally:
+        node.start()
+    nodes.wait_until("the node is reachable", 120, lambda: node.status()["reachable"])
+    begun = time.monotonic()
+
+    def look():
+        if subject in node.header_values("Subject"):
+            return True
+        server.retry()
+        return False
+    nodes.wait_until("the letter arrives", AGAIN_SECS, look, 5)
+    assert not any(subject.encode() in one for one in server.letters()), "its author was told that it failed"
+    return f"{time.monotonic() - begun:.1f} s after the node was back"
+
+
+def a_node_s_letter_waits_while_the_server_is_away_and_arrives(node, server):
+    subject = fresh("while the server is away")
+    server.stop()
+    try:
+        submit(node, server.address, subject, BODY)
+        rows = nodes.wait_until("the node has tried in vain", ARRIVES_SECS, lambda: tried(node), 0.2)[0]
+    finally:
+        server.start()
+    node.command("queue", "retry")
+    _, seconds = delivered(server, subject, ARRIVES_SECS)
+    nodes.wait_until("the node's queue is empty", 30, lambda: node.status()["waiting"] == 0)
+    return f"{seconds:.1f} s after the retry; before: {rows[0]}"
+
+
+def tried(node):
+    """What the node says of the tries of what waits."""
+    rows = json.loads(node.command("queue", "list", "--json"))
+    return [str(row.get("last")) for row in rows if row["tries"] > 0]
+
+
 def a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words(node, server):
     subject, wrong = fresh("to nobody"), f"no.such.name@{node.address.partition('@')[2]}"
     begun = time.monotonic()
@@ -158,6 +202,8 @@ def it_relays_nothing_for_callers_from_tor(node, server):
 
 
 ALL = [its_letters_arrive_byte_for_byte_and_are_marked_unproved, a_node_s_letters_arrive_byte_for_byte,
-       five_megabytes_go_both_ways, a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words,
+       a_node_s_letter_waits_while_the_server_is_away_and_arrives, five_megabytes_go_both_ways,
+       a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words,
        a_name_nobody_has_at_the_server_comes_back_as_a_report, its_letter_to_echo_comes_back_with_the_reason,
        a_letter_for_two_and_one_for_nobody_reaches_the_two_that_exist, it_relays_nothing_for_callers_from_tor]
+LONG = [its_letter_waits_while_the_node_is_away_and_arrives]

@@ -38,11 +38,12 @@ class Tor(StockTor):
             authorities = "".join(line for line in relay if line.startswith("DirAuthority "))
         services = "".join(f"HiddenServiceDir {self.folder}/{name}\nHiddenServicePort 25 127.0.0.1:{port}\n"
                            for name, port in self.ports.items())
-        # The first lines are the private network's; a real one needs only the services.
+        # The first lines are the private network's; a real one needs only the services. Tor tries for two minutes to
+        # reach an onion that is away; here it may give up sooner.
         room.write(f"{self.folder}/torrc",
                    f"TestingTorNetwork 1\nPathsNeededToBuildCircuits 0.67\nShutdownWaitLength 0\n{authorities}"
                    f"DataDirectory {self.folder}/data\nLog notice file {self.folder}/log\n"
-                   f"SocksPort 127.0.0.1:{self.PORT}\n{services}")
+                   f"SocksPort 127.0.0.1:{self.PORT}\nSocksTimeout 10\n{services}")
         self.process = subprocess.Popen(["tor", "-f", f"{self.folder}/torrc", "--hush"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL)
         hosts = {}
@@ -74,7 +75,8 @@ def start(tor, stock, correspondent):
     tor.open_way(WAY, correspondent)
     for server in stock:
         server.host, server.tor = hosts[server.name], tor
-        server.start(correspondent)
+        server.configure(correspondent)
+        server.start()
 
 
 class Server:
@@ -112,7 +114,7 @@ class Postfix(Server):
     def version(self):
         return f"Postfix {checked('/usr/sbin/postconf', '-h', 'mail_version').decode().strip()}"
 
-    def start(self, correspondent):
+    def configure(self, correspondent):
         share, etc = "/usr/share/postfix", "/etc/postfix"
         for source, target in ("main.cf.debian", "main.cf"), ("master.cf.dist", "master.cf"), ("dynamicmaps.cf",) * 2:
             shutil.copy(f"{share}/{source}", f"{etc}/{target}")
@@ -129,10 +131,19 @@ class Postfix(Server):
         checked(postconf, "-P", f"{door}/mynetworks=", f"{door}/smtpd_relay_restrictions=reject_unauth_destination")
         checked("/usr/sbin/postalias", "/etc/aliases")
         checked("/usr/lib/postfix/configure-instance.sh", "-")
+
+    def start(self):
         checked("/usr/sbin/postfix", "start")
 
     def stop(self):
         subprocess.run(["/usr/sbin/postfix", "stop"], capture_output=True)
+
+    def waiting(self):
+        """How many letters were tried in vain and wait."""
+        return checked("/usr/sbin/postqueue", "-j").decode().count('"queue_name": "deferred"')
+
+    def retry(self):
+        checked("/usr/sbin/postqueue", "-f")
 
 
 class OpenSmtpd(Server):
@@ -145,7 +156,7 @@ class OpenSmtpd(Server):
         done = subprocess.run(["/usr/sbin/smtpd", "-h"], capture_output=True, text=True)
         return (done.stdout + done.stderr).splitlines()[0].removeprefix("version: ")
 
-    def start(self, correspondent):
+    def configure(self, correspondent):
         os.makedirs("/var/lib/opensmtpd/empty", mode=0o755, exist_ok=True)
         room.write("/etc/onions", f"{correspondent} smtp://127.0.0.1:{WAY}\n")
         os.symlink("/usr/sbin/smtpctl", self.sendmail[0])  # /usr/sbin/sendmail is Postfix's here
@@ -160,10 +171,20 @@ match tag onion from any for any reject
 match from local for domain "{self.host}" action "local"
 match from local for domain "*.onion" action "onion"
 """)
-        with open(self.log, "wb") as log:
+
+    def start(self):
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(["/usr/sbin/smtpd", "-d"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd="/")
         nodes.wait_until(f"OpenSMTPD comes up (see {self.log})", 30, self._is_up)
+
+    def waiting(self):
+        """How many letters were tried in vain and wait."""
+        rows = [row.split("|") for row in checked("/usr/sbin/smtpctl", "show", "queue").decode().splitlines()]
+        return sum(1 for row in rows if row[-1] not in ("", "-") and int(row[10] or 0) > 0)
+
+    def retry(self):
+        checked("/usr/sbin/smtpctl", "schedule", "all")
 
     def _is_up(self):
         if self.process.poll() is not None:
