@@ -41,12 +41,15 @@ impl Log {
     }
 }
 
-/// Logs everything of this thread, which is all of a world, until the guard is dropped.
-fn listen(level: Level) -> (Log, tracing::subscriber::DefaultGuard) {
+/// Logs everything of this thread, which is all of a world, until the guards are dropped. While tracing knows of one
+/// subscriber only, it asks the thread that comes to a line first whether anybody listens, and remembers that for all:
+/// another test's thread would say no. Hence a second one, which hears nothing.
+fn listen(level: Level) -> (Log, (tracing::subscriber::DefaultGuard, tracing::Dispatch)) {
+    let second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let log = Log::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone()).finish();
-    (log, tracing::subscriber::set_default(subscriber))
+    (log, (tracing::subscriber::set_default(subscriber), second))
 }
 
 /// Ann, Bob and a stranger through a day in which about everything happens; gives what must not be in a log.
