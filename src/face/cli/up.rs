@@ -199,8 +199,8 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
         signal = told_to_end() => signal,
         broken = tasks.ended() => Err(Failure::new(Exit::Software, broken)),
     };
-    let _ = down.send(true);
     let _ = line(format_args!("Going down: what waits to be sent stays queued"));
+    let _ = down.send(true);
     tasks.stop().await;
     let _ = tokio::time::timeout(GRACE, async { while faces.join_next().await.is_some() {} }).await;
     faces.shutdown().await;
@@ -213,7 +213,8 @@ async fn tell_stages(node: Arc<Node>, mut down: watch::Receiver<bool>) {
     let mut told = None;
     loop {
         let now = bootstrap.borrow_and_update().clone();
-        if told.as_ref() != Some(&now) {
+        // That the address is not served while the node goes down is nobody's news.
+        if told.as_ref() != Some(&now) && !*down.borrow() {
             let text = match (&now.blocked, now.stage) {
                 (Some(why), _) => format!("Tor        {} – {why}", stage_words(now.stage)),
                 (None, Stage::Reachable) => "Tor        reachable: letters can come and go".to_owned(),
