@@ -13,7 +13,7 @@ from world import arrives, body_of, fetch, fresh, header_of
 
 ARRIVES_SECS = 60
 BIG_ARRIVES_SECS = 180
-# A C tor that looked for an onion in vain has asked every directory for it, and asks none again for some minutes.
+# A C tor that looked for an onion in vain asks the same directories again after two minutes (testing networks).
 AGAIN_SECS = 420
 BIG_BYTES = 5 * 1024 * 1024
 # Bytes that a careless program would change: UTF-8 in eight bits, dots where SMTP doubles them, trailing blanks, an
