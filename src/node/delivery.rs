@@ -10,11 +10,11 @@ use crate::node::Node;
 use crate::node::orders::Asked;
 use crate::node::session::{self, Ended, Work};
 use onion::{OnionAddress, Stage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 /// Most sessions at once. Each holds a Tor circuit and about 100 KiB.
 const SESSIONS_MAX: usize = 16;
@@ -24,8 +24,8 @@ const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Shortest pause, should something due not have been started after all.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-/// Pause with a peer after what became of a try could not be kept: the same letter is still due, and would be sent
-/// again and again.
+/// Pause with a peer after what became of a try could not be kept, or after its session failed inside this program:
+/// the same letter is still due, and would be sent again and again.
 const REST: Duration = Duration::from_secs(60);
 /// How often a greeting is tried, and the pause between tries: within a minute of our coming up.
 const GREETINGS_MAX: u32 = 3;
@@ -51,6 +51,8 @@ struct Greeting {
 pub(super) struct Delivery {
     node: Arc<Node>,
     sessions: JoinSet<Ended>,
+    /// Whose session each task is: one that failed inside this program cannot say.
+    peers: HashMap<task::Id, OnionAddress>,
     live: BTreeMap<OnionAddress, Live>,
     /// Deliver now, whatever the entries' next time.
     pushed: BTreeSet<OnionAddress>,
@@ -68,6 +70,7 @@ impl Delivery {
         Self {
             node,
             sessions: JoinSet::new(),
+            peers: HashMap::new(),
             live: BTreeMap::new(),
             pushed: BTreeSet::new(),
             greetings: BTreeMap::new(),
@@ -90,7 +93,7 @@ impl Delivery {
             let pause = self.run_once(stage).await;
             tokio::select! {
                 biased;
-                Some(ended) = self.sessions.join_next() => self.ended(ended),
+                Some(ended) = self.sessions.join_next_with_id() => self.ended(ended),
                 () = self.node.desk.orders.asked() => {}
                 Ok(()) = bootstrap.changed() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -212,22 +215,23 @@ impl Delivery {
             more,
             end,
         };
-        self.sessions.spawn(session::run(self.node.clone(), work));
+        let task = self.sessions.spawn(session::run(self.node.clone(), work));
+        self.peers.insert(task.id(), peer);
     }
 
-    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(task::Id, Ended), task::JoinError>) {
         let ended = match ended {
-            Ok(ended) => ended,
+            Ok((id, ended)) => {
+                self.peers.remove(&id);
+                ended
+            }
             Err(error) => {
-                // A session that panicked does not say whose it was: forget those that no longer run.
-                tracing::error!("a delivery session failed: {error}");
-                self.node
-                    .desk
-                    .trouble
-                    .note("delivery", "a delivery failed inside this program; see the log".into());
-                self.sessions.abort_all();
-                self.live.clear();
-                return;
+                tracing::error!("a delivery session failed inside this program");
+                let what = "a delivery failed inside this program, and is tried again; please report the log";
+                self.node.desk.trouble.note("delivery", what.into());
+                // Its entries were not settled. The others' sessions go on.
+                let Some(peer) = self.peers.remove(&error.id()) else { return };
+                Ended { peer, reached: false, greeted: false, kept: false }
             }
         };
         let Some(live) = self.live.remove(&ended.peer) else { return };

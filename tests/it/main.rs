@@ -19,6 +19,7 @@ mod imap_traces;
 mod logging;
 mod once;
 mod outbox;
+mod panics;
 mod recipients;
 mod refusals;
 mod same_seed;

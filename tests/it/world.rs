@@ -19,7 +19,7 @@ pub(crate) use onionskin::store::disk::{AfterCrash, Fault, SimDisk};
 pub(crate) use programs::{Answer, Smtp};
 pub(crate) use reader::Imap;
 
-use onion::{HostKey, OnionAddress, Stage, Transport as _};
+use onion::{HostKey, OnionAddress, Stage, Transport};
 use onionskin::face::control::Request;
 use onionskin::face::ops::{Given, Office};
 use onionskin::face::{imap, inbound, logins, submission};
@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) network: MemoryNetwork,
     seed: u64,
     people: Vec<Person>,
+    /// What stands between each node and the network, if anything.
+    pub(crate) between: Option<fn(Arc<dyn Transport>) -> Arc<dyn Transport>>,
 }
 
 /// One person's node, by the order of `add`.
@@ -91,7 +93,7 @@ struct Living {
 impl World {
     /// An empty world. Make it inside the test's runtime: its time is tokio's.
     pub(crate) fn new(seed: u64, conditions: Conditions) -> Self {
-        Self { network: MemoryNetwork::new(seed, conditions), seed, people: Vec::new() }
+        Self { network: MemoryNetwork::new(seed, conditions), seed, people: Vec::new(), between: None }
     }
 
     /// A new person, `name@….onion`, with an empty mailbox. The node is not started.
@@ -140,7 +142,8 @@ impl World {
         let store = Store::open(disk, &self.key(id), options).await?;
         let desk = self.desk(id, store).await?;
         let decoy = logins::decoy(&desk).await?;
-        let node = Node::new(desk, self.network.join(self.onion(id)));
+        let network: Arc<dyn Transport> = self.network.join(self.onion(id));
+        let node = Node::new(desk, self.between.map_or(network.clone(), |between| between(network)));
         let (down, is_down) = watch::channel(false);
         let mut faces = JoinSet::new();
         faces.spawn(inbound::host(node.clone(), is_down));
