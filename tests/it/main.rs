@@ -23,5 +23,6 @@ mod panics;
 mod recipients;
 mod refusals;
 mod same_seed;
+mod threats;
 mod tidy;
 mod world;
