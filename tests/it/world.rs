@@ -60,8 +60,11 @@ pub(crate) struct World {
     seed: u64,
     people: Vec<Person>,
     /// What stands between each node and the network, if anything.
-    pub(crate) between: Option<fn(Arc<dyn Transport>) -> Arc<dyn Transport>>,
+    pub(crate) between: Option<Between>,
 }
+
+/// Makes what a node has for its network of what it would have.
+pub(crate) type Between = fn(Arc<dyn Transport>) -> Arc<dyn Transport>;
 
 /// One person's node, by the order of `add`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
