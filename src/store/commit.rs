@@ -6,6 +6,7 @@
 //! after it had changed something, the transaction is given up and each is run by itself.
 
 use super::error::StoreError;
+use super::index::Changes;
 use super::tx::Tx;
 use super::{Core, Run};
 use std::collections::VecDeque;
@@ -160,11 +161,13 @@ fn attempt(core: &Arc<Core>, group: &mut [Box<dyn Write>], letter_added: &mut bo
 #[derive(Default)]
 struct Consequences {
     mail_changed: bool,
+    changes: Changes,
     emptied: Vec<u32>,
 }
 
 impl Consequences {
     fn follow(self, core: &Arc<Core>) {
+        core.index.follow(self.changes);
         // The commit stands, whatever becomes of files that nobody needs any more; the next opening finds them.
         let _ = core.bury(self.emptied);
         if self.mail_changed {
@@ -198,7 +201,11 @@ fn run_and_commit(
         outcomes.push(outcome);
     }
     let changed = tx.rows.changes() > 0;
-    let consequences = Consequences { mail_changed: tx.mail_changed.get(), emptied: tx.emptied.take() };
+    let consequences = Consequences {
+        mail_changed: tx.mail_changed.get(),
+        changes: tx.changes.take(),
+        emptied: tx.emptied.take(),
+    };
     drop(tx);
     if !changed {
         txn.abort().map_err(StoreError::from_redb)?;

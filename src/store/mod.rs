@@ -5,7 +5,7 @@
 //! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams,
 //!   `compact`, `reserve` room for deleting
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
-//! * `commit`: many writes, one commit
+//! * `commit`: many writes, one commit; `index`: what is in the mailboxes, in memory
 //!
 //! Promises: what a `write` answered with `Ok` is durable; what it answered with `Err` left nothing behind.
 
@@ -16,6 +16,7 @@ mod compact;
 mod database;
 pub mod disk;
 mod error;
+mod index;
 mod letter_io;
 mod migrate;
 mod pages;
@@ -32,6 +33,7 @@ mod tests;
 pub use body::Body;
 pub use compact::Compacted;
 pub use error::{Kind, StoreError};
+pub use index::{Brief, Listing};
 pub use letter_io::{LetterReader, LetterWriter};
 pub use tables::credentials::{self, CredentialNo};
 pub use tables::letters;
@@ -47,6 +49,7 @@ use crate::model::time::UnixTime;
 use commit::Queue;
 use database::Database;
 use disk::Disk;
+use index::Index;
 use mailboxes::MailboxName;
 use messages::MailboxView;
 use rand::SeedableRng as _;
@@ -90,6 +93,7 @@ pub(crate) struct Core {
     reserve: Reserve,
     rng: Mutex<StdRng>,
     queue: Queue,
+    index: Index,
     changes: watch::Sender<u64>,
     /// One of the `STATE_` values.
     state: AtomicU8,
@@ -175,6 +179,7 @@ impl Store {
             reserve,
             rng: Mutex::new(rng),
             queue: Queue::new(),
+            index: Index::default(),
             changes: watch::Sender::new(0),
             state: AtomicU8::new(STATE_UP),
         })))
@@ -225,6 +230,11 @@ impl Store {
     /// What a mail program sees of a mailbox: its record, and all messages in the order of their uids.
     pub async fn mailbox_view(&self, no: MailboxNo) -> Result<MailboxView, StoreError> {
         self.read(move |rx| rx.messages().view(no)).await
+    }
+
+    /// A mailbox with the uids and flags of its messages; fast where it was asked for before.
+    pub async fn listing(&self, no: MailboxNo) -> Result<Listing, StoreError> {
+        self.read(move |rx| rx.listing(no)).await
     }
 
     /// The mailbox of that name, if there is one.

@@ -1,6 +1,9 @@
 //! `Tx` and `Rx`: the typed tables within one transaction that writes, or on one snapshot.
 
 use super::Core;
+use super::error::StoreError;
+use super::index::{self, Changes, Listing};
+use super::mailboxes::MailboxNo;
 use super::rows::Rows;
 use super::tables::credentials::{Credentials, CredentialsMut};
 use super::tables::letters::{Letters, LettersMut};
@@ -23,6 +26,8 @@ pub struct Tx<'t> {
     pub(super) letter_added: Cell<bool>,
     /// A mailbox changed.
     pub(super) mail_changed: Cell<bool>,
+    /// What changed in which mailbox.
+    pub(super) changes: RefCell<Changes>,
     /// Letters added by the operation under way.
     pub(super) fresh: RefCell<Vec<LetterNo>>,
     /// Segments that lost their last letter.
@@ -42,6 +47,7 @@ impl<'t> Tx<'t> {
             core,
             letter_added: Cell::new(false),
             mail_changed: Cell::new(false),
+            changes: RefCell::default(),
             fresh: RefCell::default(),
             emptied: RefCell::default(),
         }
@@ -106,6 +112,11 @@ impl<'t> Rx<'t> {
     /// The mailboxes.
     pub fn mailboxes(&self) -> Mailboxes<'_, 't> {
         Mailboxes::new(&self.rows)
+    }
+
+    /// A mailbox with the uids and flags of its messages.
+    pub fn listing(&self, no: MailboxNo) -> Result<Listing, StoreError> {
+        index::listing(self, no)
     }
 
     /// The messages in mailboxes.

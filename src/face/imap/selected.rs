@@ -7,8 +7,8 @@ use crate::protocol::imap::conversation::State;
 use crate::protocol::imap::name::MailboxName;
 use crate::protocol::imap::view::{Row, Tell, View};
 use crate::store::mailboxes::MailboxRecord;
-use crate::store::messages::{Flags as StoredFlags, MailboxView};
-use crate::store::{MailboxNo, StoreError, Uid};
+use crate::store::messages::Flags as StoredFlags;
+use crate::store::{Brief, Listing, MailboxNo, StoreError, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.leave_mailbox().await;
         let seen_change = self.change_counter();
         let (no, _) = self.mailbox(mailbox).await?;
-        let MailboxView { mailbox: record, messages } = self.store().mailbox_view(no).await?;
+        let Listing { mailbox: record, messages, .. } = self.store().listing(no).await?;
         let recent_from = record.recent_from;
         if !read_only && recent_from != record.uid_next {
             self.store().write(move |tx| tx.mailboxes().claim_recent(no)).await?;
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (no, known, untold) = (selected.no, selected.modseq, selected.expunge_untold);
         let read = self.store().read(move |rx| match rx.mailboxes().get(no)? {
             record if record.modseq == known && !untold => Ok(None),
-            _ => rx.messages().view(no).map(Some),
+            _ => rx.listing(no).map(Some),
         });
         let now = read.await;
         let Some(selected) = &mut self.selected else { return };
@@ -143,11 +143,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(None) => selected.seen_change = change,
             Ok(Some(now)) => {
                 let before = selected.view.largest_uid();
-                let rows = rows(&now.messages, selected.recent_from);
-                let there = rows.len();
-                selected.view.update(rows, tell, with_uid, self.conversation.output());
+                let out = self.conversation.output();
+                if now.settled <= known && !untold {
+                    let new = now.messages.partition_point(|message| message.uid.0 <= before);
+                    selected.view.extend(rows(&now.messages[new..], selected.recent_from), out);
+                } else {
+                    let rows = rows(&now.messages, selected.recent_from);
+                    let there = rows.len();
+                    selected.view.update(rows, tell, with_uid, out);
+                    selected.expunge_untold = selected.view.len() as usize > there;
+                }
                 selected.recent_unclaimed |= selected.view.largest_uid() > before;
-                selected.expunge_untold = selected.view.len() as usize > there;
                 (selected.modseq, selected.seen_change) = (now.mailbox.modseq, change);
             }
             Err(StoreError::NoMailbox) => {
@@ -162,14 +168,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 }
 
 /// A mailbox's messages as a view has them; equal flags share memory.
-fn rows(messages: &[(Uid, crate::store::messages::MessageRecord)], recent_from: Uid) -> Vec<Row> {
+fn rows(messages: &[Brief], recent_from: Uid) -> Vec<Row> {
     let mut known = KnownFlags::default();
-    let row = |(uid, message): &(Uid, crate::store::messages::MessageRecord)| Row {
-        uid: uid.0,
-        flags: known.flags(&message.flags),
-        recent: *uid >= recent_from,
-    };
-    messages.iter().map(row).collect()
+    let (mut stored, mut flags): (Option<&Arc<StoredFlags>>, Arc<Flags>) = Default::default();
+    let mut rows = Vec::with_capacity(messages.len());
+    for message in messages {
+        if !stored.is_some_and(|stored| Arc::ptr_eq(stored, &message.flags)) {
+            (stored, flags) = (Some(&message.flags), known.flags(&message.flags));
+        }
+        rows.push(Row { uid: message.uid.0, flags: flags.clone(), recent: message.uid >= recent_from });
+    }
+    rows
 }
 
 /// Flags met so far: most messages have one of a few sets of flags.

@@ -113,6 +113,21 @@ impl View {
         }
     }
 
+    /// Adds messages at the end, where nothing else has changed, and writes the lines that tell the client.
+    pub fn extend(&mut self, new: impl IntoIterator<Item = Row>, out: &mut Vec<u8>) {
+        let before = self.rows.len();
+        self.rows.extend(new);
+        debug_assert!(self.rows.is_sorted_by_key(|row| row.uid));
+        self.tell_new(before, out);
+    }
+
+    fn tell_new(&self, before: usize, out: &mut Vec<u8>) {
+        if self.rows.len() > before {
+            let lines = format!("* {} EXISTS\r\n* {} RECENT\r\n", self.rows.len(), self.recent());
+            out.extend_from_slice(lines.as_bytes());
+        }
+    }
+
     /// Brings the view to what the mailbox is `now` (UIDs ascending), and writes the lines that tell the client:
     /// EXPUNGE if allowed, FETCH for changed flags (with UIDs if `with_uid`), EXISTS and RECENT for new messages.
     pub fn update(&mut self, now: Vec<Row>, tell: Tell, with_uid: bool, out: &mut Vec<u8>) {
@@ -142,10 +157,7 @@ impl View {
         let before = kept.len();
         kept.extend(current.filter(|now| now.uid > known));
         self.rows = kept;
-        if self.rows.len() > before {
-            line(format!("{} EXISTS", self.rows.len()));
-            line(format!("{} RECENT", self.recent()));
-        }
+        self.tell_new(before, out);
     }
 }
 

@@ -8,11 +8,13 @@ use super::sent_ids::MessageIdHash;
 use crate::model::letter::LetterNo;
 use crate::model::time::UnixTime;
 use crate::store::error::StoreError;
+use crate::store::index::{self, Brief};
 use crate::store::rows::{Rows, Table, be_u32, decode};
 use crate::store::tx::Tx;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::sync::Arc;
 
 /// Most keywords on one message.
 pub const KEYWORDS_MAX: usize = 64;
@@ -23,7 +25,7 @@ pub const KEYWORDS_MAX: usize = 64;
 pub struct Uid(pub u32);
 
 /// The flags of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Flags {
     /// Sum of the constants below.
     #[serde(rename = "s")]
@@ -156,13 +158,44 @@ impl<'a, 't> Messages<'a, 't> {
             Bound::Excluded(uid) => Uid(uid.0.saturating_add(1)),
             Bound::Unbounded => Uid(0),
         };
-        let end = [(mailbox.0.saturating_add(1)).to_be_bytes(), [0; 4]].concat();
-        self.rows.scan(Table::Messages, &key(mailbox, first), Some(&end), |key, value| {
-            let uid = Uid(be_u32(key.get(4..).unwrap_or_default())?);
+        self.scan(mailbox, first, |uid, value| {
             if !range.contains(&uid) {
                 return Ok(ControlFlow::Break(()));
             }
             found.push((uid, decode(value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    fn scan(
+        &self,
+        mailbox: MailboxNo,
+        first: Uid,
+        mut visit: impl FnMut(Uid, &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let end = [(mailbox.0.saturating_add(1)).to_be_bytes(), [0; 4]].concat();
+        self.rows.scan(Table::Messages, &key(mailbox, first), Some(&end), |key, value| {
+            visit(Uid(be_u32(key.get(4..).unwrap_or_default())?), value)
+        })
+    }
+
+    /// The uids and flags of all messages, in order.
+    pub(in crate::store) fn briefs(&self, mailbox: MailboxNo) -> Result<Vec<Brief>, StoreError> {
+        /// Of the record only what is wanted.
+        #[derive(Deserialize)]
+        struct Part {
+            #[serde(rename = "f")]
+            flags: Flags,
+        }
+        let (mut found, mut known) = (Vec::<Brief>::new(), BTreeMap::<Flags, Arc<Flags>>::new());
+        self.scan(mailbox, Uid(0), |uid, value| {
+            let Part { flags } = decode(value)?;
+            let flags = match found.last() {
+                Some(last) if *last.flags == flags => last.flags.clone(),
+                _ => known.entry(flags).or_insert_with_key(|flags| Arc::new(flags.clone())).clone(),
+            };
+            found.push(Brief { uid, flags });
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(found)
@@ -196,9 +229,10 @@ impl<'a, 't> MessagesMut<'a, 't> {
     /// Puts a letter into a mailbox, at the end; answers its uid.
     pub fn append(&self, mailbox: MailboxNo, message: &NewMessage) -> Result<Uid, StoreError> {
         let mut record = self.mailbox(mailbox)?;
+        let before = record.modseq;
         mailboxes::bump(self.tx, &mut record);
         let uid = self.put_new(mailbox, &mut record, message)?;
-        mailboxes::put(&self.tx.rows, mailbox, &record)?;
+        self.changed(mailbox, before, &record, [(uid, Some(message.flags.clone()))])?;
         Ok(uid)
     }
 
@@ -211,7 +245,8 @@ impl<'a, 't> MessagesMut<'a, 't> {
         change: &FlagChange,
     ) -> Result<Vec<(Uid, MessageRecord)>, StoreError> {
         let mut record = self.mailbox(mailbox)?;
-        let mut modseq = None;
+        let before = record.modseq;
+        let (mut modseq, mut changed) = (None, Vec::new());
         let mut now = Vec::with_capacity(uids.len());
         for &uid in uids {
             let Some(mut message) = self.get(mailbox, uid)? else { continue };
@@ -223,11 +258,12 @@ impl<'a, 't> MessagesMut<'a, 't> {
                 record.unseen = (record.unseen + unseen(&flags)).saturating_sub(unseen(&message.flags));
                 message.flags = flags;
                 self.put(mailbox, uid, &message)?;
+                changed.push((uid, Some(message.flags.clone())));
             }
             now.push((uid, message));
         }
         if modseq.is_some() {
-            mailboxes::put(&self.tx.rows, mailbox, &record)?;
+            self.changed(mailbox, before, &record, changed)?;
         }
         Ok(now)
     }
@@ -248,8 +284,9 @@ impl<'a, 't> MessagesMut<'a, 't> {
             removed.push(uid);
         }
         if !removed.is_empty() {
+            let before = record.modseq;
             mailboxes::bump(self.tx, &mut record);
-            mailboxes::put(&self.tx.rows, mailbox, &record)?;
+            self.changed(mailbox, before, &record, removed.iter().map(|&uid| (uid, None)))?;
         }
         Ok(removed)
     }
@@ -257,6 +294,7 @@ impl<'a, 't> MessagesMut<'a, 't> {
     /// Copies those messages that are there; answers old and new uid of each, in order.
     pub fn copy(&self, from: MailboxNo, uids: &[Uid], to: MailboxNo) -> Result<Vec<(Uid, Uid)>, StoreError> {
         let mut record = self.mailbox(to)?;
+        let (before, mut added) = (record.modseq, Vec::new());
         let mut copied = Vec::with_capacity(uids.len());
         mailboxes::bump(self.tx, &mut record);
         for &uid in uids {
@@ -267,10 +305,12 @@ impl<'a, 't> MessagesMut<'a, 't> {
                 internal_date: message.internal_date,
                 sent_id: None,
             };
-            copied.push((uid, self.put_new(to, &mut record, &message)?));
+            let new = self.put_new(to, &mut record, &message)?;
+            added.push((new, Some(message.flags)));
+            copied.push((uid, new));
         }
         if !copied.is_empty() {
-            mailboxes::put(&self.tx.rows, to, &record)?;
+            self.changed(to, before, &record, added)?;
         }
         Ok(copied)
     }
@@ -286,6 +326,19 @@ impl<'a, 't> MessagesMut<'a, 't> {
         let old: Vec<Uid> = moved.iter().map(|&(old, _)| old).collect();
         self.expunge(from, &old)?;
         Ok(moved)
+    }
+
+    /// Puts the record of a mailbox whose messages changed, and tells the index: what has which flags now, or is gone.
+    fn changed(
+        &self,
+        no: MailboxNo,
+        before: u64,
+        record: &MailboxRecord,
+        messages: impl IntoIterator<Item = (Uid, Option<Flags>)>,
+    ) -> Result<(), StoreError> {
+        mailboxes::put(&self.tx.rows, no, record)?;
+        index::note(&mut self.tx.changes.borrow_mut(), no, (before, record.modseq), messages);
+        Ok(())
     }
 
     fn mailbox(&self, no: MailboxNo) -> Result<MailboxRecord, StoreError> {
