@@ -10,6 +10,9 @@ use crate::store::{LetterReader, Rx, StoreError};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes looked at together to find a header's end; most headers are shorter.
+const HEADER_STEP_LEN: usize = 4096;
+
 /// A letter being read.
 pub(super) struct Letter {
     no: LetterNo,
@@ -45,10 +48,16 @@ impl Letter {
         }
         let mut finder = HeaderEnd::default();
         let mut found = None;
-        self.each_chunk(0..self.len(), |chunk| {
-            found = finder.feed(chunk);
-            found.is_none()
-        })?;
+        let mut at = 0;
+        // Small steps: the body behind the header, although decrypted with it, need not be copied.
+        while found.is_none() && at < self.len() {
+            let piece = self.reader.read_at_now(at, HEADER_STEP_LEN)?;
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+            found = finder.feed(&piece);
+        }
         let end = found.unwrap_or(self.len());
         self.header_end = Some(end);
         Ok(end)

@@ -94,7 +94,8 @@ fn is_match(
     }
     *letters += 1;
     let mut letter = Letter::open(rx, record.letter, &None)?;
-    let header = HeaderText::new(letter.header()?);
+    let header = letter.header()?.to_vec();
+    let header = HeaderText::new(&header);
     let facts = Facts { header: Some(&header), ..facts };
     if let Some(known) = work.query.matches(&facts) {
         return Ok(known);

@@ -7,6 +7,7 @@ use crate::protocol::imap::command::Flags;
 use crate::protocol::imap::date::Date;
 use crate::protocol::imap::mime::header;
 use crate::protocol::imap::sequence::{Ranges, SequenceSet};
+use std::cell::OnceCell;
 
 /// A search key (RFC 3501 section 6.4.4).
 #[derive(Debug, Clone, PartialEq)]
@@ -115,36 +116,34 @@ pub struct Facts<'a> {
     /// Bytes.
     pub size: u64,
     /// The header, if it has been read.
-    pub header: Option<&'a HeaderText>,
+    pub header: Option<&'a HeaderText<'a>>,
     /// What the body search found, if it was made.
     pub found: Option<&'a Found>,
 }
 
-/// A header, decoded for searching: names in upper case, values in lower case.
+/// A header for searching. A field's value is decoded, and put in lower case, when it is first asked for.
 #[derive(Debug, Clone, Default)]
-pub struct HeaderText(Vec<(String, String)>);
+pub struct HeaderText<'a>(Vec<(header::Field<'a>, OnceCell<String>)>);
 
 /// Which texts of BODY and TEXT keys a body holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found(Vec<bool>);
 
-impl HeaderText {
-    /// Decodes a header.
-    pub fn new(header: &[u8]) -> Self {
-        let text = |field: header::Field<'_>| {
-            let name = String::from_utf8_lossy(field.name).to_ascii_uppercase();
-            (name, header::decoded(&field.unfolded()).to_lowercase())
-        };
-        Self(header::fields(header).map(text).collect())
+impl<'a> HeaderText<'a> {
+    /// Finds the fields of a header.
+    pub fn new(header: &'a [u8]) -> Self {
+        Self(header::fields(header).map(|field| (field, OnceCell::new())).collect())
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(field, _)| field.is(name.as_bytes())).map(value)
     }
 
     fn contains(&self, needle: &Needle) -> bool {
-        self.0.iter().any(|(name, value)| {
-            value.contains(&needle.0) || format!("{}: {value}", name.to_ascii_lowercase()).contains(&needle.0)
+        self.0.iter().any(|field| {
+            let value = value(field);
+            let name = || String::from_utf8_lossy(field.0.name).to_ascii_lowercase();
+            value.contains(&needle.0) || format!("{}: {value}", name()).contains(&needle.0)
         })
     }
 
@@ -152,6 +151,10 @@ impl HeaderText {
         // Month names are read in any case.
         self.values("DATE").next().and_then(Date::of_header)
     }
+}
+
+fn value<'f>((field, decoded): &'f (header::Field<'_>, OnceCell<String>)) -> &'f str {
+    decoded.get_or_init(|| header::decoded(&field.unfolded()).to_lowercase())
 }
 
 impl Query {

@@ -73,17 +73,23 @@ pub struct HeaderEnd {
 impl HeaderEnd {
     /// The next bytes; the offset behind the empty line once it has come.
     pub fn feed(&mut self, chunk: &[u8]) -> Option<u64> {
-        for &byte in chunk {
-            self.seen += 1;
-            let is_empty = self.line_len == 0 || self.line_len == 1 && self.last == b'\r';
-            match byte {
-                b'\n' if is_empty => return Some(self.seen),
-                b'\n' => self.line_len = 0,
-                _ => self.line_len += 1,
+        let mut from = 0;
+        while let Some(len) = memchr::memchr(b'\n', &chunk[from..]) {
+            self.take(&chunk[from..from + len]);
+            from += len + 1;
+            if self.line_len == 0 || self.line_len == 1 && self.last == b'\r' {
+                return Some(self.seen + from as u64);
             }
-            self.last = byte;
+            self.line_len = 0;
         }
+        self.take(&chunk[from..]);
+        self.seen += chunk.len() as u64;
         None
+    }
+
+    fn take(&mut self, line_part: &[u8]) {
+        self.line_len += line_part.len() as u64;
+        self.last = line_part.last().copied().unwrap_or(self.last);
     }
 }
 
