@@ -24,6 +24,13 @@ const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Shortest pause, should something due not have been started after all.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// A queue longer than this takes a while to look through.
+const LONG_QUEUE_LEN: usize = 256;
+/// After a look at a long queue, so many times as long as it took is nothing looked at: letters that come meanwhile
+/// share the next look, and however long the queue is, looking takes a tenth of one processor.
+const LOOK_REST: u32 = 9;
+/// Longest such rest.
+const LOOK_REST_MAX: Duration = Duration::from_millis(250);
 /// Pause with a peer after what became of a try could not be kept, or after its session failed inside this program:
 /// the same letter is still due, and would be sent again and again.
 const REST: Duration = Duration::from_secs(60);
@@ -63,6 +70,8 @@ pub(super) struct Delivery {
     resting: BTreeMap<OnionAddress, tokio::time::Instant>,
     /// Peers for whom something is due and no place is free: the end of a session wakes us, no timer need.
     no_place: BTreeSet<OnionAddress>,
+    /// Entries in the queue at the last look.
+    queue_len: usize,
 }
 
 impl Delivery {
@@ -77,6 +86,7 @@ impl Delivery {
             absent: BTreeSet::new(),
             resting: BTreeMap::new(),
             no_place: BTreeSet::new(),
+            queue_len: 0,
         }
     }
 
@@ -90,13 +100,20 @@ impl Delivery {
                 self.node.desk.orders.push_all();
             }
             stage = now_stage;
+            let begun = tokio::time::Instant::now();
             let pause = self.run_once(stage).await;
+            if self.queue_len > LONG_QUEUE_LEN {
+                tokio::time::sleep((begun.elapsed() * LOOK_REST).min(LOOK_REST_MAX)).await;
+            }
             tokio::select! {
                 biased;
                 Some(ended) = self.sessions.join_next_with_id() => self.ended(ended),
                 () = self.node.desk.orders.asked() => {}
                 Ok(()) = bootstrap.changed() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+            while let Some(ended) = self.sessions.try_join_next_with_id() {
+                self.ended(ended);
             }
         }
     }
@@ -111,6 +128,7 @@ impl Delivery {
                 return SLEEP_MAX;
             }
         };
+        self.queue_len = entries.len();
         let now = self.node.desk.now();
         let mut waiting: BTreeMap<OnionAddress, Vec<Entry>> = BTreeMap::new();
         for (_, entry) in entries {

@@ -40,7 +40,8 @@ def letters(count, seed=1):
     """So many letters, as bytes with CRLF line ends."""
     rng = random.Random(seed)
     words = Words(rng)
-    people = [(" ".join(words.some(2)).title(), f"{words.some(1)[0]}{n}@{words.some(1)[0]}.example") for n in range(PEOPLE)]
+    people = [(" ".join(words.some(2)).title(), f"{words.some(1)[0]}{number}@{words.some(1)[0]}.example")
+              for number in range(PEOPLE)]
     made = []
     for number in range(count):
         length = min(LETTER_BYTES_MAX, int(rng.lognormvariate(7.76, 1.13)))
@@ -71,8 +72,8 @@ def letter(rng, words, people, number, length):
         plain, marker = text(words, length // 3), f"=_{rng.getrandbits(64):016x}"
         html = "<html><body>" + "".join(f"<p>{line}</p>\r\n" for line in text(words, length // 2).splitlines())
         head.append(f'Content-Type: multipart/alternative;\r\n\tboundary="{marker}"')
-        body = (f"--{marker}\r\nContent-Type: text/plain\r\n\r\n{plain}\r\n--{marker}\r\nContent-Type: text/html\r\n\r\n"
-                f"{html}</body></html>\r\n--{marker}--\r\n")
+        body = (f"--{marker}\r\nContent-Type: text/plain\r\n\r\n{plain}\r\n--{marker}\r\n"
+                f"Content-Type: text/html\r\n\r\n{html}</body></html>\r\n--{marker}--\r\n")
     else:
         marker = f"=_{rng.getrandbits(64):016x}"
         data = base64.encodebytes(rng.randbytes(length * 2 // 3)).decode().replace("\n", "\r\n")

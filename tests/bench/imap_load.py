@@ -112,7 +112,8 @@ class Connection:
             return
         if b"MULTIAPPEND" in self.can:
             tag = self.tag()
-            self.socket.sendall(tag + head + b"".join(b" (\\Seen) {%d+}\r\n" % len(one) + one for one in letters) + b"\r\n")
+            literals = b"".join(b" (\\Seen) {%d+}\r\n" % len(letter) + letter for letter in letters)
+            self.socket.sendall(tag + head + literals + b"\r\n")
             self.until(tag, False)
             return
         tags = [self.tag() for _ in letters]

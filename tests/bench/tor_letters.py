@@ -189,8 +189,9 @@ def outside(args):
     if subprocess.run([TESTNET, "up"]).returncode != 0:
         raise nodes.Failed("scripts/testnet up failed")
     try:
-        return subprocess.run([TESTNET, "exec", sys.executable, os.path.join(ROOT, "scripts", "bench"), "tor", "--inside",
-                               "--letters", str(args.letters), "--binary", os.path.abspath(args.binary),
+        bench = os.path.join(ROOT, "scripts", "bench")
+        return subprocess.run([TESTNET, "exec", sys.executable, bench, "tor", "--inside", "--letters",
+                               str(args.letters), "--binary", os.path.abspath(args.binary),
                                "--examples", os.path.abspath(args.examples)]).returncode
     finally:
         if not was_up:
