@@ -218,7 +218,7 @@ class Steps:
                     pass
                 held.append(connection)
             time.sleep(1)
-            each = (self.target.gauge.memory() - before) / IDLE_CONNECTIONS / 1e3
+            each = max(0, self.target.gauge.memory() - before) / IDLE_CONNECTIONS / 1e3
             self.rows[f"memory of a connection in IDLE: {name}"] = (each, "KB", False, None)
             for connection in held:
                 connection.socket.close()
