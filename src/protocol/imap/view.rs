@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_added_at_the_end_is_told_as_if_all_had_been_looked_at() {
+        let (mut one, mut other) = (View::new(rows(&[2, 4])), View::new(rows(&[2, 4])));
+        let mut out = Vec::new();
+        one.extend(rows(&[7, 9]), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), told(&mut other, rows(&[2, 4, 7, 9]), Tell::All));
+        assert_eq!(one, other);
+        let mut out = Vec::new();
+        one.extend(rows(&[]), &mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
     fn changed_flags_are_told_with_the_numbers_after_the_expunges() {
         let mut view = View::new(rows(&[1, 2]));
         let mut now = rows(&[2]);
