@@ -114,7 +114,7 @@ class Server:
 class Ours(Server):
     """A node on a memory network. Letters go to the own address: what is accepted is in INBOX."""
 
-    does = ("250 after one commit: encrypted, in Sent and in INBOX, shown by IMAP; two fsyncs a commit, shared by all "
+    does = ("250 after one commit: encrypted, in Sent and in INBOX, shown by IMAP; three fsyncs, shared by all "
             "letters that wait")
     polite = True
 
