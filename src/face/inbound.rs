@@ -1,5 +1,6 @@
 //! The onion's port 25: peers bring letters, prove who they are, and ask for what waits for them.
 
+use crate::face::places::Places;
 use crate::face::smtp::{self, Port};
 use crate::face::went_down;
 use crate::model::policy;
@@ -11,10 +12,11 @@ use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
 use onion::{HostKey, Listener, OnionAddress};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Most conversations at once; more wait in the listener. Each costs about 20 KiB while it idles.
+/// Most conversations at once; for one more, somebody who has proved nothing must go. Each costs about 20 KiB while it
+/// idles.
 const CONVERSATIONS_MAX: usize = 1024;
 /// Pause before the onion service is started again after it ended by itself.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
@@ -61,7 +63,7 @@ pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
 
 /// Serves every stream that arrives, until the listener ends or the node goes down.
 pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONVERSATIONS_MAX));
+    let places = Places::new(CONVERSATIONS_MAX);
     let mut conversations = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -71,7 +73,7 @@ pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Rec
             stream = listener.accept() => stream,
         };
         let Some(stream) = stream else { break };
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = places.enter().await;
         let server = Server::new(Config {
             names: node.desk.identity().names().clone(),
             size_max: policy::LETTER_SIZE_MAX,
@@ -79,8 +81,7 @@ pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Rec
         });
         let (port, down) = (OnionPort(node.clone()), down.clone());
         conversations.spawn(async move {
-            let _place = place;
-            if let Err(error) = smtp::converse(stream, server, &port, down).await {
+            if let Err(error) = smtp::converse(stream, server, &port, &place, down).await {
                 tracing::debug!(%error, "a peer's connection broke");
             }
         });

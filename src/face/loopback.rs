@@ -3,16 +3,25 @@
 //! Where the system tells who owns the other end of a connection (Linux: `/proc/net/tcp`), another user's connection
 //! is closed at once. Elsewhere the app password is the only guard.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
+
+/// Connections whose owners are looked up at once. The kernel writes its whole table for each look, so that a thousand
+/// connections would cost a million rows if each had a look of its own.
+const LOOK_UP_MAX: usize = 64;
 
 /// A listener on 127.0.0.1 that lets only this user in.
 pub struct Loopback {
     listener: TcpListener,
     own_uid: Option<u32>,
+    /// Of this user, and not yet asked for.
+    let_in: Mutex<VecDeque<TcpStream>>,
 }
 
 impl Loopback {
@@ -20,7 +29,7 @@ impl Loopback {
     pub async fn bind(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let own_uid = fs::metadata("/proc/self").ok().map(|meta| meta.uid());
-        Ok(Self { listener, own_uid })
+        Ok(Self { listener, own_uid, let_in: Mutex::default() })
     }
 
     /// The port that was bound.
@@ -31,36 +40,58 @@ impl Loopback {
     /// The next connection of this user. Others are closed without a word and not returned.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         loop {
-            let (stream, peer) = self.listener.accept().await?;
-            if self.is_ours(&stream, peer) {
-                stream.set_nodelay(true)?;
+            if let Some(stream) = self.let_in.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
                 return Ok(stream);
             }
-            tracing::warn!("refused a connection of another user of this machine");
+            let first = self.listener.accept().await?;
+            self.look_at(self.all_that_wait(first).await);
         }
     }
 
-    fn is_ours(&self, stream: &TcpStream, peer: SocketAddr) -> bool {
-        let (Some(own), SocketAddr::V4(peer), Ok(SocketAddr::V4(local))) =
-            (self.own_uid, peer, stream.local_addr())
+    /// The connection just accepted, and those that can be accepted without waiting.
+    async fn all_that_wait(&self, first: (TcpStream, SocketAddr)) -> Vec<(TcpStream, SocketAddr)> {
+        let mut waiting = vec![first];
+        while waiting.len() < LOOK_UP_MAX {
+            let next = std::future::poll_fn(|cx| match self.listener.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+                Poll::Pending => Poll::Ready(None),
+            });
+            // An error comes again at the next turn, and is told then.
+            let Some(next) = next.await else { break };
+            waiting.push(next);
+        }
+        waiting
+    }
+
+    /// Lets those in that are of this user.
+    fn look_at(&self, accepted: Vec<(TcpStream, SocketAddr)>) {
+        let table = self.own_uid.and_then(|_| fs::read_to_string("/proc/self/net/tcp").ok());
+        for (stream, peer) in accepted {
+            if !self.is_ours(&stream, peer, table.as_deref()) {
+                tracing::warn!("refused a connection of another user of this machine");
+            } else if stream.set_nodelay(true).is_ok() {
+                self.let_in.lock().unwrap_or_else(PoisonError::into_inner).push_back(stream);
+            }
+        }
+    }
+
+    fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&str>) -> bool {
+        let (Some(own), Some(table), SocketAddr::V4(peer), Ok(SocketAddr::V4(local))) =
+            (self.own_uid, table, peer, stream.local_addr())
         else {
             return true;
         };
-        let Ok(table) = fs::read_to_string("/proc/self/net/tcp") else { return true };
         // A connection that is gone already has no row; it is of no use to anyone.
-        owner(&table, peer, local) == Some(own)
+        owner(table, peer, local) == Some(own)
     }
 }
 
 /// The uid in the row of the connection whose local end is `from` and whose remote end is `to`.
 fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
-    let (from, to) = (hex(from), hex(to));
-    table.lines().skip(1).find_map(|row| {
-        let mut fields = row.split_ascii_whitespace().skip(1);
-        let matches = fields.next()? == from && fields.next()? == to;
-        // After the two addresses: state, queues, timer, retransmits, uid.
-        matches.then(|| fields.nth(4)?.parse().ok()).flatten()
-    })
+    let both = format!(" {} {} ", hex(from), hex(to));
+    let row = &table[table.find(&both)? + both.len()..];
+    // After the two addresses: state, queues, timer, retransmits, uid.
+    row.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 
 /// An address as `/proc/net/tcp` writes it: the four bytes in the machine's order, then the port.

@@ -2,7 +2,7 @@
 //!
 //! * `inbound`: the onion's port 25; `submission`: SMTP on loopback; `smtp`: what drives both
 //! * `imap`: what mail programs read by
-//! * `logins`: app passwords; `loopback`: lets only this user in
+//! * `logins`: app passwords; `loopback`: lets only this user in; `places`: who makes room for whom
 //! * `control`: the socket in the data directory; `ops`: what the commands do; `handed`: letters that they hand in
 //! * `cli`: the commands
 
@@ -14,6 +14,7 @@ pub mod inbound;
 pub mod logins;
 pub mod loopback;
 pub mod ops;
+mod places;
 mod smtp;
 pub mod submission;
 

@@ -3,6 +3,7 @@
 //! The onion port and submission differ only in their `Port`. One task per connection, so a letter that makes us
 //! panic costs its own session and nothing else.
 
+use crate::face::places::Place;
 use crate::face::went_down;
 use crate::node::parcel::Parcel;
 use crate::protocol::sasl::Verifier;
@@ -11,12 +12,19 @@ use crate::protocol::smtp::{Phase, Read, Reply, limits};
 use onion::OnionAddress;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// What is read at once while no letter comes; most sessions idle.
 const COMMAND_READ_LEN: usize = 4 * 1024;
+/// What is said to a caller whose place another needs.
+const MAKE_ROOM: &[u8] =
+    b"421 4.3.2 Too many are connected and this session was silent longest; come again\r\n";
+
+/// For it, and no longer: the place is given to another already.
+const MAKE_ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// What one of the two ports does with letters and callers.
 pub(crate) trait Port: Sync {
@@ -35,6 +43,7 @@ pub(crate) async fn converse<S, P>(
     mut stream: S,
     mut server: Server,
     port: &P,
+    place: &Place,
     mut down: watch::Receiver<bool>,
 ) -> io::Result<()>
 where
@@ -46,16 +55,30 @@ where
     let mut wait = Wait::default();
     loop {
         match server.next() {
-            Step::Send(bytes) => send(&mut stream, &bytes).await?,
-            Step::Read(read) => {
-                listen(&mut stream, &mut server, read, &mut buffer, &mut wait, &mut down).await?
-            }
+            Step::Send(bytes) => tokio::select! {
+                biased;
+                () = place.told_to_go() => return Ok(()),
+                sent = send(&mut stream, &bytes) => sent?,
+            },
+            Step::Read(read) => tokio::select! {
+                biased;
+                () = place.told_to_go() => {
+                    return timeout(MAKE_ROOM_WAIT, stream.write_all(MAKE_ROOM)).await.unwrap_or(Ok(()));
+                }
+                heard = listen(&mut stream, &mut server, read, &mut buffer, &mut wait, &mut down) => {
+                    heard?;
+                    place.heard();
+                }
+            },
             Step::Login(login) => {
                 let verifiers = port.verifiers(login.user()).await;
                 login.answer(&verifiers);
             }
-            Step::LoggedIn { .. } => {}
-            Step::Proved(onion) => port.proved(onion),
+            Step::LoggedIn { .. } => place.known(),
+            Step::Proved(onion) => {
+                place.known();
+                port.proved(onion);
+            }
             Step::Begin(begin) => match port.begin(begin.envelope()).await {
                 Ok(begun) => {
                     parcel = Some(begun);

@@ -2,6 +2,7 @@
 
 use crate::face::logins;
 use crate::face::loopback::Loopback;
+use crate::face::places::{Place, Places};
 use crate::face::smtp::{self, Port};
 use crate::face::went_down;
 use crate::model::policy;
@@ -14,10 +15,10 @@ use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
 use onion::OnionAddress;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Most mail programs at once; more wait in the kernel's backlog.
+/// Most mail programs at once; for one more, somebody who has not logged in must go.
 const CONVERSATIONS_MAX: usize = 1024;
 
 struct Submission(Arc<Desk>);
@@ -41,19 +42,31 @@ pub async fn converse<S>(desk: Arc<Desk>, decoy: [u8; 32], stream: S, down: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    converse_at(desk, decoy, stream, &Place::alone(), down).await;
+}
+
+async fn converse_at<S>(
+    desk: Arc<Desk>,
+    decoy: [u8; 32],
+    stream: S,
+    place: &Place,
+    down: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let server = Server::new(Config {
         names: desk.identity().names().clone(),
         size_max: policy::LETTER_SIZE_MAX,
         role: Role::Submission { seed: desk.draw(), decoy },
     });
-    if let Err(error) = smtp::converse(stream, server, &Submission(desk), down).await {
+    if let Err(error) = smtp::converse(stream, server, &Submission(desk), place, down).await {
         tracing::debug!(%error, "a mail program's connection broke");
     }
 }
 
 /// Serves every mail program that connects, until the node goes down.
 pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut down: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONVERSATIONS_MAX));
+    let places = Places::new(CONVERSATIONS_MAX);
     let mut conversations = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -71,11 +84,10 @@ pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut dow
                 continue;
             }
         };
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = places.enter().await;
         let (desk, down) = (desk.clone(), down.clone());
         conversations.spawn(async move {
-            let _place = place;
-            converse(desk, decoy, stream, down).await;
+            converse_at(desk, decoy, stream, &place, down).await;
         });
     }
     while conversations.join_next().await.is_some() {}

@@ -32,6 +32,7 @@ const WELCOMED: &str = "welcomed";
 /// Brings the node up and keeps it up until it is told to end.
 pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
     start_log();
+    allow_files();
     let (household, desk) = open_or_make(at, &args).await?;
     let imap = bind(args.imap_port, "IMAP", "--imap-port").await?;
     let smtp = bind(args.smtp_port, "submission", "--smtp-port").await?;
@@ -242,6 +243,16 @@ async fn told_to_end() -> Result<(), Failure> {
         pressed = tokio::signal::ctrl_c() => pressed?,
     }
     Ok(())
+}
+
+/// Lets the process open as many files as the system allows it at all: a thousand callers need a thousand, and the
+/// usual first bound of 1024 is not enough for three ports and the store.
+fn allow_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it cannot be had, the ports have fewer places (`face::places`).
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Logs go to standard error: warnings, or what ONIONSKIN_LOG asks for.

@@ -63,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.conversation.challenge(tag.clone(), &challenge);
             }
             Progress::Accepted { .. } => {
+                self.place.known();
                 self.conversation.enter(State::Authenticated);
                 self.conversation.reply(tag, &format!("OK [CAPABILITY {CAPABILITIES}] logged in"));
             }

@@ -21,13 +21,14 @@ mod translate;
 mod wire;
 
 use crate::face::loopback::Loopback;
+use crate::face::places::{Place, Places};
 use crate::node::desk::Desk;
 use crate::protocol::imap::limits::CONNECTIONS_MAX;
 use session::Session;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Pause after the system would not let a connection in (out of file descriptors, most likely).
@@ -41,14 +42,26 @@ pub async fn converse<S>(desk: Arc<Desk>, decoy: [u8; 32], stream: S, down: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    if let Err(error) = Session::new(desk, decoy, stream, down).run().await {
+    converse_at(desk, decoy, stream, Place::alone(), down).await;
+}
+
+async fn converse_at<S>(
+    desk: Arc<Desk>,
+    decoy: [u8; 32],
+    stream: S,
+    place: Place,
+    down: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if let Err(error) = Session::new(desk, decoy, stream, place, down).run().await {
         tracing::debug!(%error, "a mail program's connection broke");
     }
 }
 
 /// Serves every mail program that connects, until the node goes down.
 pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut down: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX);
     let mut sessions = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -67,12 +80,12 @@ pub async fn serve(desk: Arc<Desk>, decoy: [u8; 32], loopback: Loopback, mut dow
         };
         desk.trouble.clear("imap");
         let (desk, down) = (desk.clone(), down.clone());
-        let place = places.clone().try_acquire_owned();
+        let place = places.try_enter();
         sessions.spawn(async move {
             match place {
-                Ok(_place) => converse(desk, decoy, stream, down).await,
+                Some(place) => converse_at(desk, decoy, stream, place, down).await,
                 // A client that does not read this is dropped with the stream.
-                Err(_) => drop(stream.write_all(FULL).await),
+                None => drop(stream.write_all(FULL).await),
             }
         });
     }

@@ -6,6 +6,7 @@ use super::login::Login;
 use super::selected::Selected;
 use super::translate::{Answer, Stop, refuse};
 use super::wire::{Gone, Wire};
+use crate::face::places::Place;
 use crate::node::desk::Desk;
 use crate::protocol::imap::command::{Command, Numbers, Tag};
 use crate::protocol::imap::conversation::{Conversation, State, Step};
@@ -27,6 +28,7 @@ pub(super) struct Session<S> {
     pub(super) selected: Option<Selected>,
     pub(super) appending: Option<Appending>,
     pub(super) last_structure: LastStructure,
+    pub(super) place: Place,
     changes: watch::Receiver<u64>,
     pub(super) down: watch::Receiver<bool>,
     /// Login must be over by then.
@@ -34,7 +36,13 @@ pub(super) struct Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    pub(super) fn new(desk: Arc<Desk>, decoy: [u8; 32], stream: S, down: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        decoy: [u8; 32],
+        stream: S,
+        place: Place,
+        down: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             changes: desk.store().changes(),
             desk,
@@ -44,6 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             selected: None,
             appending: None,
             last_structure: None,
+            place,
             down,
             login_by: Instant::now() + LOGIN_TIMEOUT,
         }
@@ -94,7 +103,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Sends what is in the output.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
-        self.wire.write(self.conversation.output()).await
+        tokio::select! {
+            biased;
+            () = self.place.told_to_go() => Err(Gone::MadeRoom),
+            written = self.wire.write(self.conversation.output()) => written,
+        }
     }
 
     /// Sends, then waits for bytes; while the client idles, also for changes.
@@ -115,7 +128,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     self.conversation.bye("the node is going down");
                     return Ok(());
                 }
+                () = self.place.told_to_go() => {
+                    self.conversation.bye("[UNAVAILABLE] too many connections, and this one was silent longest");
+                    return Ok(());
+                }
                 bytes = self.wire.read(left) => {
+                    self.place.heard();
                     match bytes? {
                         Some(bytes) => self.conversation.feed(bytes),
                         None => self.conversation.bye("nothing was said for too long"),

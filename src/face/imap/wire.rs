@@ -15,6 +15,9 @@ pub(super) enum Gone {
     /// The client did not take bytes that it had asked for.
     #[error("the client does not read")]
     Stuck,
+    /// The client had not logged in, and its place was needed.
+    #[error("another connection needed the place")]
+    MadeRoom,
     /// A letter could not be read to its end after its first bytes were sent; only closing can tell the client.
     #[error("a letter broke off")]
     BrokenLetter,

@@ -65,8 +65,9 @@ pub const BOUNDARY_LEN_MAX: usize = 250;
 /// Text decoded at once when a body is searched, in bytes; matches across the border are found.
 pub const SEARCH_WINDOW_LEN: usize = 256 * 1024;
 
-/// Open connections per listener. Thunderbird opens five per account; further ones are told to come back.
-pub const CONNECTIONS_MAX: usize = 64;
+/// Open connections per listener. Thunderbird opens five per account. For one more, one that has not logged in must go;
+/// if all have, it is told to come back.
+pub const CONNECTIONS_MAX: usize = 256;
 /// Time to log in before the connection is closed.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Silence after which a logged-in client is logged out (RFC 3501 section 5.4 asks for at least 30 minutes).
