@@ -8,20 +8,34 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 /// Connections whose owners are looked up at once. The kernel writes its whole table for each look, so that a thousand
-/// connections would cost a million rows if each had a look of its own.
-const LOOK_UP_MAX: usize = 64;
+/// connections would cost a million rows if each had a look of its own,
+const LOOK_UP_MAX: usize = 256;
+/// and this much time is between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A listener on 127.0.0.1 that lets only this user in.
 pub struct Loopback {
     listener: TcpListener,
     own_uid: Option<u32>,
-    /// Of this user, and not yet asked for.
-    let_in: Mutex<VecDeque<TcpStream>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// What was accepted and not yet given out. It is kept here so that nobody is lost who asks for a connection and is
+/// then stopped.
+#[derive(Default)]
+struct Waiting {
+    /// Of whom it is not known whose they are.
+    unknown: Vec<(TcpStream, SocketAddr)>,
+    /// Of this user.
+    let_in: VecDeque<TcpStream>,
+    looked: Option<Instant>,
 }
 
 impl Loopback {
@@ -29,7 +43,7 @@ impl Loopback {
     pub async fn bind(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let own_uid = fs::metadata("/proc/self").ok().map(|meta| meta.uid());
-        Ok(Self { listener, own_uid, let_in: Mutex::default() })
+        Ok(Self { listener, own_uid, waiting: Mutex::default() })
     }
 
     /// The port that was bound.
@@ -40,39 +54,52 @@ impl Loopback {
     /// The next connection of this user. Others are closed without a word and not returned.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         loop {
-            if let Some(stream) = self.let_in.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            if let Some(stream) = self.waiting().let_in.pop_front() {
                 return Ok(stream);
             }
-            let first = self.listener.accept().await?;
-            self.look_at(self.all_that_wait(first).await);
+            if self.waiting().unknown.is_empty() {
+                let first = self.listener.accept().await?;
+                self.waiting().unknown.push(first);
+            }
+            let looked = self.waiting().looked;
+            if let Some(looked) = looked {
+                tokio::time::sleep_until(looked + LOOK_AGAIN).await;
+            }
+            self.accept_all().await;
+            self.look();
         }
     }
 
-    /// The connection just accepted, and those that can be accepted without waiting.
-    async fn all_that_wait(&self, first: (TcpStream, SocketAddr)) -> Vec<(TcpStream, SocketAddr)> {
-        let mut waiting = vec![first];
-        while waiting.len() < LOOK_UP_MAX {
-            let next = std::future::poll_fn(|cx| match self.listener.poll_accept(cx) {
-                Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-                Poll::Pending => Poll::Ready(None),
-            });
-            // An error comes again at the next turn, and is told then.
-            let Some(next) = next.await else { break };
-            waiting.push(next);
-        }
-        waiting
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets those in that are of this user.
-    fn look_at(&self, accepted: Vec<(TcpStream, SocketAddr)>) {
+    /// Takes the connections that can be accepted without waiting.
+    async fn accept_all(&self) {
+        std::future::poll_fn(|cx| {
+            let mut waiting = self.waiting();
+            while waiting.unknown.len() < LOOK_UP_MAX {
+                // An error comes again at the next turn, and is told then.
+                let Poll::Ready(Ok(next)) = self.listener.poll_accept(cx) else { break };
+                waiting.unknown.push(next);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Lets those in that are of this user, and closes the others.
+    fn look(&self) {
         let table = self.own_uid.and_then(|_| fs::read_to_string("/proc/self/net/tcp").ok());
-        for (stream, peer) in accepted {
+        let mut waiting = self.waiting();
+        for (stream, peer) in std::mem::take(&mut waiting.unknown) {
             if !self.is_ours(&stream, peer, table.as_deref()) {
                 tracing::warn!("refused a connection of another user of this machine");
             } else if stream.set_nodelay(true).is_ok() {
-                self.let_in.lock().unwrap_or_else(PoisonError::into_inner).push_back(stream);
+                waiting.let_in.push_back(stream);
             }
         }
+        waiting.looked = Some(Instant::now());
     }
 
     fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&str>) -> bool {

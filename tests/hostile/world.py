@@ -27,8 +27,14 @@ def onion_host(public):
     return base64.b32encode(public + check + b"\x03").decode().lower() + ".onion"
 
 
+# How long a peer is listened to that has been told everything and cannot be told that this was all.
+SILENCE = 0.15
+
+
 class Tcp:
     """A stream to a port on loopback."""
+
+    said_all = False
 
     def __init__(self, port, timeout=30):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
@@ -45,6 +51,8 @@ class Tcp:
     def half_close(self):
         self.socket.shutdown(socket.SHUT_WR)
 
+    no_more = half_close
+
     def close(self):
         self.socket.close()
 
@@ -53,6 +61,7 @@ class Hub:
     """A stream that a dial through the hub gave."""
 
     FRAME_MAX = 256 * 1024
+    said_all = False
 
     def __init__(self, path, own, to, timeout=30):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -97,7 +106,12 @@ class Hub:
         self.socket.settimeout(seconds)
 
     def half_close(self):
+        """Ends both directions, as over Tor."""
         self.socket.sendall(struct.pack(">I", 0))
+
+    def no_more(self):
+        self.said_all = True
+        self.socket.settimeout(SILENCE)
 
     def close(self):
         self.socket.close()
@@ -125,7 +139,7 @@ class Talk:
             try:
                 for piece in pieces:
                     self.send(piece)
-                self.stream.half_close()
+                self.stream.no_more()
             except OSError:
                 pass
         thread = threading.Thread(target=pump, daemon=True)
@@ -158,6 +172,10 @@ class Talk:
         try:
             got = self.stream.receive()
         except (ConnectionResetError, BrokenPipeError):
+            got = b""
+        except TimeoutError:
+            if not self.stream.said_all:
+                raise
             got = b""
         self.ended = not got
         self.buffer += got

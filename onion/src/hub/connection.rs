@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
 
-/// Bytes read from the socket at once: enough to make the system call cheap beside the copying.
-const INPUT: usize = 64 * 1024;
+/// Bytes read from the socket at once. What of a large frame is not among them goes straight to the program; a process
+/// may have thousands of connections that say nothing.
+const INPUT: usize = 4 * 1024;
 /// Longest frame in bytes; a peer that announces more is not speaking this protocol.
 const FRAME_MAX: usize = 256 * 1024;
 const HEAD: usize = 4;
