@@ -1,9 +1,10 @@
 //! Serves a memory network on a Unix socket, so that nodes in other processes can join it.
 //!
-//! `hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] [--delay-ms N] [--dial-ms N] [--storm]`
-//! prints `ready` and ends at SIGTERM, SIGINT or when its standard input, if that is a pipe, is closed. P is a
-//! probability per stream or dial; N milliseconds is the most that a chunk or a dial takes. At SOCKET there must be
-//! nothing, or a socket that nobody serves; anything else is refused and left alone.
+//! `hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] [--delay-ms N] [--dial-ms N] [--storm]
+//! [--ahead-days N]` prints `ready` and ends at SIGTERM, SIGINT or when its standard input, if that is a pipe, is
+//! closed. P is a probability per stream or dial; N milliseconds is the most that a chunk or a dial takes; the
+//! network's time is N days ahead of this machine's clock (behind it if negative). At SOCKET there must be nothing, or
+//! a socket that nobody serves; anything else is refused and left alone.
 
 use onion::hub;
 use onion::memory::{Conditions, MemoryNetwork};
@@ -18,12 +19,13 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: hub SOCKET [--seed N] [--cut P] [--dial-failure P] [--black-hole P] \
-                     [--delay-ms N] [--dial-ms N] [--storm]";
+                     [--delay-ms N] [--dial-ms N] [--storm] [--ahead-days N]";
 
 struct Wanted {
     socket: PathBuf,
     seed: u64,
     conditions: Conditions,
+    ahead_days: i64,
 }
 
 fn main() -> ExitCode {
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Error>> {
-    let (mut socket, mut seed, mut conditions) = (None, 0, Conditions::default());
+    let (mut socket, mut seed, mut conditions, mut ahead_days) = (None, 0, Conditions::default(), 0);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value\n{USAGE}"));
         match word.as_str() {
@@ -48,12 +50,13 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Erro
             "--black-hole" => conditions.black_hole = value()?.parse()?,
             "--delay-ms" => conditions.delay = Duration::ZERO..Duration::from_millis(value()?.parse()?),
             "--dial-ms" => conditions.dial = Duration::ZERO..Duration::from_millis(value()?.parse()?),
+            "--ahead-days" => ahead_days = value()?.parse()?,
             "--storm" => conditions = Conditions::storm(),
             _ if socket.is_none() && !word.starts_with('-') => socket = Some(PathBuf::from(word)),
             _ => return Err(format!("not understood: {word}\n{USAGE}").into()),
         }
     }
-    Ok(Wanted { socket: socket.ok_or(USAGE)?, seed, conditions })
+    Ok(Wanted { socket: socket.ok_or(USAGE)?, seed, conditions, ahead_days })
 }
 
 async fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
@@ -61,7 +64,9 @@ async fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let (listener, _bound) = hub::bind(&wanted.socket)?;
     let network = MemoryNetwork::new(wanted.seed, wanted.conditions.clone());
-    network.set_true_time(SystemTime::now());
+    let by = Duration::from_secs(wanted.ahead_days.unsigned_abs() * 86_400);
+    let now = SystemTime::now();
+    network.set_true_time(if wanted.ahead_days < 0 { now - by } else { now + by });
     println!("ready");
     tokio::select! {
         biased;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How often there is a look whether anything is to be done.
 const EVERY: Duration = Duration::from_secs(600);
+/// And while letters are refused because the disk is full: whoever deletes some waits for it to help.
+const EVERY_WHEN_FULL: Duration = Duration::from_secs(10);
 /// Most bytes copied in one step, so that letters never wait long behind it.
 const STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// Pause between steps.
@@ -15,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Runs until dropped.
 pub(super) async fn run(node: Arc<Node>) {
     loop {
-        tokio::time::sleep(EVERY).await;
+        wait(&node).await;
         loop {
             match node.desk.store().compact_step(STEP_BYTES).await {
                 Ok(Compacted::Copied(_)) => tokio::time::sleep(PAUSE).await,
@@ -27,4 +29,14 @@ pub(super) async fn run(node: Arc<Node>) {
             }
         }
     }
+}
+
+/// Until it is time for a look.
+async fn wait(node: &Node) {
+    let soon = async {
+        node.desk.trouble.of("disk").await;
+        tokio::time::sleep(EVERY_WHEN_FULL).await;
+    };
+    // Either way it is time.
+    let _elapsed = tokio::time::timeout(EVERY, soon).await;
 }

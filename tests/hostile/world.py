@@ -318,7 +318,7 @@ class World:
         talk.expect(250)
         talk.expect(354)
         talk.send(f"From: {sender}\r\nSubject: {subject}\r\n".encode() + header + b"\r\n" + body + b".\r\n")
-        return talk.expect(expect)
+        return talk.expect(*[expect] if expect else [])
 
     def chunk(self, talk, face, letter, *expect):
         """One letter by BDAT in one flight."""

@@ -156,10 +156,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn finish(&mut self, tag: &Tag, answer: Answer) -> Result<(), Gone> {
         match answer {
             Ok(text) => self.conversation.reply(tag, &format!("OK {text}")),
-            Err(Stop::Refused(line)) => self.conversation.reply(tag, &line),
-            Err(Stop::Gone(gone)) => return Err(gone),
+            Err(Stop::Refused(line)) => {
+                if line.starts_with("NO [CORRUPTION]") {
+                    self.note_damage();
+                }
+                self.conversation.reply(tag, &line);
+            }
+            Err(Stop::Gone(gone)) => {
+                if matches!(gone, Gone::BrokenLetter) {
+                    self.note_damage();
+                }
+                return Err(gone);
+            }
         }
         Ok(())
+    }
+
+    /// What does not pass its check does not mend itself: it is in `status` until the node is restarted.
+    fn note_damage(&self) {
+        let what = "a letter on the disk is damaged and cannot be read; the others can. Check the disk, and bring \
+                    the directory back from a backup if the letter matters";
+        self.desk.trouble.note("letters", what.to_owned());
     }
 
     async fn command(&mut self, tag: Tag, command: Command) -> Result<(), Gone> {
