@@ -33,7 +33,12 @@ pub(crate) fn traces(folder: &str, begins: &str, sides: [&str; 2]) -> Vec<Vec<u8
         name.starts_with(begins) && name.ends_with(".trace")
     };
     let traces = files(&tests().join("traces").join(folder));
-    traces.iter().filter(|path| is_wanted(path)).flat_map(std::fs::read_to_string).map(|text| said(&text, sides)).collect()
+    traces
+        .iter()
+        .filter(|path| is_wanted(path))
+        .flat_map(std::fs::read_to_string)
+        .map(|text| said(&text, sides))
+        .collect()
 }
 
 fn said(text: &str, [with_end, without]: [&str; 2]) -> Vec<u8> {

@@ -5,7 +5,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -197,7 +197,8 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
         6 => insert(input, at, rng_choice(SHARP, rng)),
         7 => change_number(input, at, rng),
         8 => {
-            let lines: Vec<Vec<u8>> = input.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            let lines: Vec<Vec<u8>> =
+                input.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             if lines.len() > 1 {
                 let mut lines = lines;
                 let (one, two) = (rng.random_range(0..lines.len()), rng.random_range(0..lines.len()));
@@ -219,8 +220,37 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
 
 /// Bytes at which readers are wrong.
 const SHARP: &[&[u8]] = &[
-    b"\r\n", b"\r", b"\n", b"\0", b".", b"\r\n.\r\n", b"\"", b"\\", b"(", b")", b"<", b">", b"=", b"?", b"\xff", b"\x80",
-    b"\xc3", b"\xf0\x9f\x98\x80", b"{", b"}", b"--", b" ", b"\t", b"%", b"*", b":", b";", b",", b"@", b"=?", b"?=",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"\0",
+    b".",
+    b"\r\n.\r\n",
+    b"\"",
+    b"\\",
+    b"(",
+    b")",
+    b"<",
+    b">",
+    b"=",
+    b"?",
+    b"\xff",
+    b"\x80",
+    b"\xc3",
+    b"\xf0\x9f\x98\x80",
+    b"{",
+    b"}",
+    b"--",
+    b" ",
+    b"\t",
+    b"%",
+    b"*",
+    b":",
+    b";",
+    b",",
+    b"@",
+    b"=?",
+    b"?=",
 ];
 
 fn rng_choice<'a>(from: &[&'a [u8]], rng: &mut StdRng) -> &'a [u8] {
@@ -234,8 +264,16 @@ fn insert(input: &mut Vec<u8>, at: usize, piece: &[u8]) {
 /// Puts another number in the place of the one at `at` or behind it.
 fn change_number(input: &mut Vec<u8>, at: usize, rng: &mut StdRng) {
     const NUMBERS: [&str; 10] = [
-        "0", "1", "255", "65536", "2147483648", "4294967295", "4294967296", "18446744073709551615",
-        "18446744073709551616", "-1",
+        "0",
+        "1",
+        "255",
+        "65536",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
     ];
     let Some(start) = input[at..].iter().position(u8::is_ascii_digit).map(|found| at + found) else { return };
     let len = input[start..].iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(input.len() - start);

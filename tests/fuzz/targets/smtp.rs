@@ -1,0 +1,366 @@
+//! SMTP: a caller's bytes at both ports, a server's replies to us, addresses, SASL exchanges.
+//!
+//! The test persons, keys and cookies are those of the traces, so that their proofs and passwords hold here.
+
+use super::pieces;
+use crate::corpus::{onion, traces};
+use crate::engine::{Target, sum};
+use ed25519_dalek::{Signer as _, SigningKey};
+use onion::OnionAddress;
+use onionskin::model::address::{LocalPart, MailAddress};
+use onionskin::model::letter::{LetterId, Recipients};
+use onionskin::model::policy::OwnNames;
+use onionskin::protocol::sasl::{Entropy, Exchange, Mechanism, Progress, Verifier};
+use onionskin::protocol::smtp::client::{self, Client, Outgoing, Prove};
+use onionskin::protocol::smtp::server::{self, Envelope, Role, Server};
+use onionskin::protocol::smtp::{ReversePath, limits};
+use rand::rngs::StdRng;
+
+pub(super) fn targets() -> Vec<Target> {
+    let server =
+        |name, seeds, run| Target { name, seeds, words: COMMANDS, run, brief: 4000, len_max: 16 * 1024 };
+    vec![
+        server("smtp-onion", || traces("smtp", "onion", ["C: ", "c: "]), at_onion),
+        server("smtp-submission", || traces("smtp", "submission", ["C: ", "c: "]), at_submission),
+        Target {
+            name: "smtp-client",
+            seeds: || traces("smtp", "client", ["S: ", "s: "]),
+            words: REPLIES,
+            run: as_client,
+            brief: 4000,
+            len_max: 16 * 1024,
+        },
+        Target {
+            name: "address",
+            seeds: addresses,
+            words: COMMANDS,
+            run: address,
+            brief: 20_000,
+            len_max: 1024,
+        },
+        Target { name: "sasl", seeds: exchanges, words: SASL, run: sasl, brief: 4000, len_max: 4096 },
+    ]
+}
+
+const COMMANDS: &[&str] = &[
+    "EHLO x\r\n",
+    "HELO x\r\n",
+    "MAIL FROM:<>\r\n",
+    "MAIL FROM:<bob@",
+    "RCPT TO:<bob@",
+    "RCPT TO:<Postmaster>\r\n",
+    "DATA\r\n",
+    "BDAT 5\r\n",
+    "BDAT 3 LAST\r\n",
+    "BDAT 0 LAST\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
+    "ETRN ",
+    "AUTH PLAIN ",
+    "AUTH SCRAM-SHA-256 ",
+    "AUTH ONION-ED25519 ",
+    " SIZE=",
+    " BODY=8BITMIME",
+    " SMTPUTF8",
+    " LETTER=1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d",
+    " LAST",
+    ".onion",
+    "+tag",
+    "From: x\r\n\r\n",
+    "\r\n.\r\n",
+    "\n.\n",
+    "\r.\r",
+    "AGJvYgBzZWNyZXQ=\r\n",
+    "*\r\n",
+    "VRFY x\r\n",
+    "GET / HTTP/1.1\r\n",
+];
+const REPLIES: &[&str] = &[
+    "220 x\r\n",
+    "250 x\r\n",
+    "250-x\r\n",
+    "250-PIPELINING\r\n",
+    "250-CHUNKING\r\n",
+    "250-8BITMIME\r\n",
+    "250-SIZE 5\r\n",
+    "250-SIZE 0\r\n",
+    "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
+    "235 2.7.0 x\r\n",
+    "354 x\r\n",
+    "421 x\r\n",
+    "451 4.3.0 x\r\n",
+    "550 5.1.1 x\r\n",
+    "503 x\r\n",
+    "221 x\r\n",
+    "999 x\r\n",
+    "25",
+    "250",
+];
+const SASL: &[&str] = &[
+    "n,,",
+    "y,,",
+    "p=tls-unique,,",
+    "n=bob",
+    "r=",
+    "c=biws",
+    "p=",
+    ",",
+    "=2C",
+    "=3D",
+    "\0",
+    "bob",
+    "secret",
+    "m=x",
+    "a=bob",
+];
+
+/// What a server's driver was told.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    sent: Vec<u8>,
+    letters: Vec<(Envelope, Vec<u8>)>,
+    begun: usize,
+    discarded: usize,
+    proved: Vec<OnionAddress>,
+    etrns: Vec<OnionAddress>,
+    users: Vec<String>,
+}
+
+fn local(name: &str) -> LocalPart {
+    LocalPart::parse(name).expect("a plain word is a local part")
+}
+
+fn names() -> OwnNames {
+    OwnNames::new(onion(2), [local("bob")]).expect("one name is enough")
+}
+
+fn at_onion(wire: &[u8], rng: &mut StdRng) -> u64 {
+    at_port(|| Role::Onion { cookie: [0xc0; 16] }, wire, rng)
+}
+
+fn at_submission(wire: &[u8], rng: &mut StdRng) -> u64 {
+    at_port(|| Role::Submission { seed: [5; 32], decoy: [6; 32] }, wire, rng)
+}
+
+/// The same is heard, kept and answered however the bytes are split, and nothing is kept that may not be.
+fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
+    let whole = hear(role(), &wire.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
+    let split = hear(role(), &pieces(wire, limits::READ_LEN_MAX, rng));
+    assert_eq!(whole, split, "the answer depends on how the bytes were split");
+    assert_eq!(whole.begun, whole.discarded + whole.letters.len());
+    let text = std::str::from_utf8(&whole.sent).expect("replies are ASCII");
+    let commands = wire.iter().filter(|byte| **byte == b'\n').count();
+    assert!(text.len() <= 1024 * (commands + 4), "{} bytes answer {commands} lines", text.len());
+    assert!(text.split_terminator("\r\n").all(|line| line.len() <= 510 && line.is_ascii()));
+    let is_onion = matches!(role(), Role::Onion { .. });
+    for (envelope, content) in &whole.letters {
+        let lines = content.split(|byte| *byte == b'\n');
+        assert!(lines.rev().skip(1).all(|line| line.ends_with(b"\r")), "a bare LF was kept");
+        let carriage = |at: &usize| content[*at] == b'\r' && content.get(at + 1) != Some(&b'\n');
+        assert!(
+            !(0..content.len()).any(|at| carriage(&at) || content[at] == 0),
+            "a bare CR or a NUL was kept"
+        );
+        assert!(!is_onion || envelope.recipients.as_slice().iter().all(|to| names().owns(to)), "a relay");
+        assert!(is_onion || envelope.user.is_some(), "submission without a login");
+        assert!(envelope.letter.is_none() || envelope.proved.is_some());
+        if let (Some(proved), ReversePath::Onion(from)) = (envelope.proved, &envelope.from) {
+            assert_eq!(from.onion, proved, "the sender is of another onion than the one that was proved");
+        }
+    }
+    assert!(whole.users.iter().all(|user| user == "bob"));
+    assert!(whole.etrns.iter().all(|asked| whole.proved.contains(asked)));
+    sum((codes(text), whole.letters.len().min(3), whole.discarded.min(3), whole.proved.len()))
+}
+
+/// The codes that were said, the same code once in a row.
+fn codes(text: &str) -> Vec<String> {
+    let mut codes: Vec<String> = text.lines().map(|line| line.chars().take(9).collect()).collect();
+    codes.dedup();
+    codes.truncate(12);
+    codes
+}
+
+fn hear(role: Role, wire: &[&[u8]]) -> Seen {
+    let mut server = Server::new(server::Config { names: names(), size_max: 8192, role });
+    let mut seen = Seen::default();
+    let mut open: Option<(Envelope, Vec<u8>)> = None;
+    let mut rest = wire.iter();
+    loop {
+        match server.next() {
+            server::Step::Send(bytes) => seen.sent.extend(bytes),
+            server::Step::Read(_) => match rest.next() {
+                Some(piece) => server.feed(piece).expect("it asked for no more than that"),
+                None => server.eof(),
+            },
+            server::Step::Close => break,
+            server::Step::Login(login) => {
+                let known = login.user() == "bob";
+                let verifier = Verifier::from_password("secret", b"0123456789abcdef", 1);
+                login.answer(if known { std::slice::from_ref(&verifier) } else { &[] });
+            }
+            server::Step::LoggedIn { user, .. } => seen.users.push(user),
+            server::Step::Proved(onion) => seen.proved.push(onion),
+            server::Step::Etrn(onion) => seen.etrns.push(onion),
+            server::Step::Begin(begin) => {
+                seen.begun += 1;
+                assert!(open.replace((begin.accept(), Vec::new())).is_none(), "two letters at once");
+            }
+            server::Step::Body(content) => {
+                assert!(!content.is_empty() && content.len() <= limits::READ_LEN_MAX);
+                open.as_mut().expect("content only of a begun letter").1.extend(content);
+            }
+            server::Step::Finish(finish) => {
+                finish.accept();
+                seen.letters.push(open.take().expect("only a begun letter is finished"));
+            }
+            server::Step::Discard => {
+                seen.discarded += 1;
+                open.take().expect("only a begun letter is discarded");
+            }
+        }
+    }
+    assert!(open.is_none(), "a letter was neither finished nor discarded");
+    seen
+}
+
+/// Whatever a server says, in whatever pieces: the client comes to an end, and tells the same.
+fn as_client(said: &[u8], rng: &mut StdRng) -> u64 {
+    let whole = client_hears(&said.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
+    let split = client_hears(&pieces(said, limits::READ_LEN_MAX, rng));
+    assert_eq!(whole, split, "what the client does depends on how the replies were split");
+    assert!(whole.0.len() < 64 * 1024);
+    let told: Vec<String> = whole.1.iter().map(|told| told.chars().take(40).collect()).collect();
+    sum((told, super::class(whole.0.len())))
+}
+
+fn client_hears(said: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
+    let sign = |bytes: &[u8]| SigningKey::from_bytes(&[1; 32]).sign(bytes).to_bytes();
+    let prove = Prove { own: onion(1), cookie: [0xa0; 16], sign: Box::new(sign) };
+    let mut client =
+        Client::new(client::Config { server: onion(2), hello: onion(1).host(), prove: Some(prove) });
+    let to = |name| MailAddress { local: local(name), onion: onion(2) };
+    let letter = || Outgoing {
+        from: ReversePath::Onion(MailAddress { local: local("ann"), onion: onion(1) }),
+        recipients: Recipients::new([to("bob"), to("nobody")]).expect("two are some"),
+        id: LetterId([0x1d; 16]),
+        size: 20,
+        eight_bit: false,
+    };
+    let (mut sent, mut told, mut letters) = (Vec::new(), Vec::new(), 0);
+    let mut rest = said.iter();
+    for _ in 0..100_000 {
+        match client.next() {
+            client::Step::Send(bytes) => sent.extend(bytes),
+            client::Step::Read(_) => match rest.next() {
+                Some(piece) => client.feed(piece).expect("it asked for no more than that"),
+                None => client.eof(),
+            },
+            client::Step::WantBody { max } => {
+                client.body(&b".\r\n.x\r\n"[..max.min(7)]).expect("it was asked for")
+            }
+            client::Step::Idle => match rest.next() {
+                Some(piece) => client.feed(piece).expect("it may be fed at any time"),
+                None if letters == 3 => client.quit(),
+                None => {
+                    letters += 1;
+                    client.letter(letter()).expect("it is idle");
+                }
+            },
+            client::Step::Close => return (sent, told),
+            step => told.push(format!("{step:?}")),
+        }
+    }
+    panic!("the client does not come to an end");
+}
+
+fn addresses() -> Vec<Vec<u8>> {
+    let host = onion(1).host();
+    let all = [
+        format!("ann@{host}"),
+        format!("ann+tag@{host}"),
+        format!("\"a b\"@{host}"),
+        host.to_uppercase(),
+        host.clone(),
+        format!("ann@sub.{host}"),
+        "ann@example.org".to_owned(),
+        format!("ann@{host}."),
+        format!("<ann@{host}>"),
+    ];
+    all.into_iter().map(String::into_bytes).collect()
+}
+
+/// What is parsed is written so that it parses to the same; what is not an onion address never becomes one.
+fn address(input: &[u8], _: &mut StdRng) -> u64 {
+    let text = String::from_utf8_lossy(input);
+    let onion = OnionAddress::parse(&text);
+    if let Ok(onion) = &onion {
+        assert_eq!(OnionAddress::parse(&onion.host()).as_ref(), Ok(onion));
+        assert_eq!(OnionAddress::from_public_key(*onion.public_key()).as_ref(), Ok(onion));
+        assert!(text.to_ascii_lowercase().contains(onion.host().trim_end_matches(".onion")));
+    }
+    let mail = MailAddress::parse(&text);
+    if let Ok(mail) = &mail {
+        assert_eq!(MailAddress::parse(&mail.full()).as_ref(), Ok(mail));
+        assert!(mail.full().len() <= 256 && mail.full().is_ascii(), "{}", mail.full());
+    }
+    let part = LocalPart::parse(&text);
+    if let Ok(part) = &part {
+        assert_eq!(LocalPart::parse(part.as_str()).as_ref(), Ok(part));
+        assert!(!part.as_str().contains(['@', '\r', '\n', '\0', '<', '>']));
+    }
+    let kind =
+        |error: String| error.chars().filter(|letter| letter.is_alphabetic()).take(30).collect::<String>();
+    sum((
+        onion.map_err(|error| kind(error.to_string())).is_ok(),
+        mail.map(drop).map_err(|error| kind(error.to_string())),
+        part.map(drop).map_err(|error| kind(error.to_string())),
+    ))
+}
+
+/// Responses, one a line; the first line names the mechanism.
+fn exchanges() -> Vec<Vec<u8>> {
+    let all: [&[u8]; 6] = [
+        b"PLAIN\n\0bob\0secret",
+        b"PLAIN\nbob\0bob\0wrong",
+        b"SCRAM-SHA-256\nn,,n=bob,r=abc\nc=biws,r=abcdef,p=AAAA",
+        b"SCRAM-SHA-256\ny,a=bob,n=bob,r=abc\n",
+        b"SCRAM-SHA-256\np=tls-unique,,n=bob,r=abc\n",
+        b"SCRAM-SHA-256\nn,,n=b=2Cob,r=a\n",
+    ];
+    all.map(<[u8]>::to_vec).to_vec()
+}
+
+/// Nobody is let in who does not say the password.
+fn sasl(input: &[u8], _: &mut StdRng) -> u64 {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let mechanism = if first.starts_with(b"PLAIN") { Mechanism::Plain } else { Mechanism::ScramSha256 };
+    let mut exchange = Exchange::new(mechanism, Entropy { nonce: [7; 24], decoy: [6; 32] });
+    let verifier = Verifier::from_password("secret", b"0123456789abcdef", 1);
+    let mut steps = Vec::new();
+    for line in lines.take(8) {
+        let mut progress = exchange.respond(line);
+        if let Progress::Lookup(user) = &progress {
+            assert!(user.len() <= 1024);
+            let known = user == "bob";
+            progress = exchange.found(if known { std::slice::from_ref(&verifier) } else { &[] });
+        }
+        match progress {
+            Progress::Challenge(challenge) => {
+                assert!(challenge.len() <= 8192 && challenge.is_ascii() && !challenge.contains(&b'\n'));
+                steps.push(b'c');
+            }
+            Progress::Accepted { user, verifier } => {
+                assert!(user == "bob" && verifier == 0);
+                // SCRAM's proof cannot be drawn; PLAIN's password was in the seed.
+                assert!(line.windows(6).any(|word| word == b"secret"), "let in without the password");
+                steps.push(b'a');
+            }
+            Progress::Rejected => steps.push(b'r'),
+            Progress::Lookup(_) => panic!("asked twice"),
+        }
+    }
+    sum(steps)
+}
