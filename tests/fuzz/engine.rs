@@ -188,7 +188,10 @@ fn change(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], rng: &mut StdRn
         1 if at < input.len() => input[at] = rng.random(),
         2 => input.insert(at, rng.random()),
         3 => drop(input.drain(stretch(input, rng))),
-        4 => insert(input, at, &input[stretch(input, rng)].to_vec()),
+        4 => {
+            let piece = input[stretch(input, rng)].to_vec();
+            insert(input, at, &piece);
+        }
         5 => {
             // Many times the same: what grows faster than its input shows here.
             let piece = input[stretch(input, rng)].to_vec();
