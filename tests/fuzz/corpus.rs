@@ -20,6 +20,16 @@ pub(crate) fn saved(target: &str) -> Vec<Vec<u8>> {
     files(&tests().join("fuzz/corpus").join(target)).iter().flat_map(std::fs::read).collect()
 }
 
+/// The files of a folder of the corpus as letters: with CRLF, and the onions of Ann and Bob in their places.
+pub(crate) fn texts(folder: &str) -> Vec<Vec<u8>> {
+    let texts = files(&tests().join("fuzz/corpus").join(folder));
+    let with_names = |text: String| {
+        let text = text.replace("{ann}", &onion(1).host()).replace("{bob}", &onion(2).host());
+        text.replace('\n', "\r\n").into_bytes()
+    };
+    texts.iter().flat_map(std::fs::read_to_string).map(with_names).collect()
+}
+
 /// The onion of the test person with this number.
 pub(crate) fn onion(seed: u8) -> OnionAddress {
     let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);

@@ -68,7 +68,7 @@ pub(crate) fn watch() {
     }));
     std::thread::spawn(|| {
         loop {
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::park_timeout(Duration::from_secs(1));
             let running = RUNNING.lock().unwrap_or_else(|held| held.into_inner());
             if let Some((name, input, _)) = running.as_ref().filter(|(.., since)| since.elapsed() > HANGS) {
                 println!("{name} does not come to an end: {}", save(name, input));

@@ -1,9 +1,9 @@
 //! Fuzzing of every parser of foreign bytes, on the stable toolchain: a plain program that mutates what it knows.
 //!
 //! `cargo test --test fuzz` runs each target a fixed number of times from a fixed seed, so that a run repeats itself;
-//! `scripts/fuzz` runs for as long as one likes, from ever new seeds. There is no coverage to steer by: an input is kept
-//! to be mutated further if the code *behaved* as it never had before (other codes, other steps, another shape of the
-//! answer), which each target sums up in a number. What fails is made small, saved, and named.
+//! `scripts/fuzz` runs for as long as one likes, from ever new seeds. There is no coverage to steer by: an input is
+//! kept to be mutated further if the code *behaved* as it never had before (other codes, other steps, another shape of
+//! an answer), which each target sums up in a number. What fails is made small, saved, and named.
 
 mod corpus;
 mod engine;

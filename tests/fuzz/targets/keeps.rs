@@ -109,7 +109,8 @@ fn changes() -> Vec<Vec<u8>> {
     vec![Vec::new(), vec![0, 0, 0, 1, 0], vec![0, 0, 40, 255, 1], vec![1, 0, 0, 16, 1]]
 }
 
-/// Whatever was changed: the store opens or says that it is damaged, and a letter is read as it was written or not at all.
+/// Whatever was changed: the store opens or says that it is damaged, and a letter is read as it was written or not at
+/// all.
 fn store(input: &[u8], _: &mut StdRng) -> u64 {
     let disk = small().after_crash(AfterCrash::Kept);
     let names = ["segment-00000001", "mail.db"];

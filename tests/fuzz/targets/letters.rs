@@ -1,7 +1,7 @@
 //! Letters: their headers on the way in and out, the structure of their MIME parts, and what IMAP shows of them.
 
 use super::{class, pieces};
-use crate::corpus::onion;
+use crate::corpus::{self, onion};
 use crate::engine::{Target, sum};
 use onionskin::model::address::LocalPart;
 use onionskin::model::header::{self, Cut, HeaderCutter};
@@ -74,18 +74,9 @@ fn own() -> OwnNames {
 }
 
 fn letters() -> Vec<Vec<u8>> {
-    let host = onion(2).host();
-    let plain = format!(
-        "From: Bob <bob@{host}>\r\nTo: ann@{host}\r\nDate: Sun, 1 Feb 2026 10:00:00 +0100\r\nSubject: =?utf-8?q?=C3=A4?= x\r\nMessage-ID: <1@{host}>\r\nReceived: by a; b\r\nBcc: c@{host}\r\n\r\nbody\r\n.\r\n"
-    );
-    let parts = "From: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\
-        Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\nFrom: x@y\r\n\r\ntext\r\n\
-        --b\r\nContent-Type: image/png; name*0=\"a\"; name*1=b\r\nContent-Disposition: attachment; filename=\"a.png\"\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--b--\r\nepilogue\r\n";
-    let digest = "From: g: a@b, \"c\" <d@e>;\r\nContent-Type: multipart/digest; boundary=\"c d\"\r\n\r\n--c d\r\n\r\nFrom: x\r\n\r\ny\r\n--c d\r\n\r\n\r\n--c d--\r\n";
-    let base64 = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nSGVsbG8gd29ybGQ=\r\nSGVsbG8=\r\n";
-    [plain.as_str(), parts, digest, base64, "", "\r\n", "A: b"]
-        .map(|letter| letter.as_bytes().to_vec())
-        .to_vec()
+    let mut letters = corpus::texts("letters");
+    letters.extend([Vec::new(), b"\r\n".to_vec()]);
+    letters
 }
 
 /// Cuts the header off in drawn pieces and in one, which must agree; the block, unless it is refused.
