@@ -17,8 +17,10 @@ use tokio::time::Instant;
 /// Connections whose owners are looked up at once. The kernel writes its whole table for each look, so that a thousand
 /// connections would cost a million rows if each had a look of its own,
 const LOOK_UP_MAX: usize = 256;
-/// and this much time is between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// and after each there is a pause so many times as long as it took, so that it costs a tenth of a core at most,
+const LOOK_PAUSE: u32 = 10;
+/// and this long at most, so that nobody notices.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(30);
 
 /// A listener on 127.0.0.1 that lets only this user in.
 pub struct Loopback {
@@ -35,7 +37,8 @@ struct Waiting {
     unknown: Vec<(TcpStream, SocketAddr)>,
     /// Of this user.
     let_in: VecDeque<TcpStream>,
-    looked: Option<Instant>,
+    /// When the next look may be.
+    again: Option<Instant>,
 }
 
 impl Loopback {
@@ -61,9 +64,9 @@ impl Loopback {
                 let first = self.listener.accept().await?;
                 self.waiting().unknown.push(first);
             }
-            let looked = self.waiting().looked;
-            if let Some(looked) = looked {
-                tokio::time::sleep_until(looked + LOOK_AGAIN).await;
+            let again = self.waiting().again;
+            if let Some(again) = again {
+                tokio::time::sleep_until(again).await;
             }
             self.accept_all().await;
             self.look();
@@ -90,6 +93,7 @@ impl Loopback {
 
     /// Lets those in that are of this user, and closes the others.
     fn look(&self) {
+        let begun = Instant::now();
         let table = self.own_uid.and_then(|_| fs::read_to_string("/proc/self/net/tcp").ok());
         let mut waiting = self.waiting();
         for (stream, peer) in std::mem::take(&mut waiting.unknown) {
@@ -99,7 +103,7 @@ impl Loopback {
                 waiting.let_in.push_back(stream);
             }
         }
-        waiting.looked = Some(Instant::now());
+        waiting.again = Some(Instant::now() + (begun.elapsed() * LOOK_PAUSE).min(LOOK_PAUSE_MAX));
     }
 
     fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&str>) -> bool {
