@@ -237,9 +237,9 @@ def idle(world, face, held):
     silent(world, face, 1000, held)
 
 
-@case("2,000 connections that say nothing")
+@case("1,200 connections that say nothing, more than there are places")
 def idle_beyond(world, face, held):
-    silent(world, face, 2000, held)
+    silent(world, face, 1200, held)
 
 
 @case("200 connections of one byte a second")
