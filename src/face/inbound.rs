@@ -5,10 +5,12 @@ use crate::face::smtp::{self, Port};
 use crate::face::went_down;
 use crate::model::policy;
 use crate::node::parcel::Parcel;
+use crate::node::partial::Claim;
+use crate::node::receive::Here;
 use crate::node::{Node, receive, session};
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::Reply;
-use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
+use crate::protocol::smtp::server::{Config, Envelope, Role, Sending, Server};
 use onion::{HostKey, Listener, OnionAddress};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +38,12 @@ impl Port for OnionPort {
         self.0.peer_asks(onion);
     }
 
-    async fn begin(&self, envelope: &Envelope) -> Result<Parcel, Reply> {
-        receive::begin(&self.0.desk, envelope).await
+    async fn claim(&self, sending: &Sending) -> Option<(Claim, Option<Here>)> {
+        Some(receive::claim(&self.0.desk, sending).await)
+    }
+
+    async fn begin(&self, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {
+        receive::begin(&self.0.desk, envelope, here).await
     }
 }
 

@@ -6,15 +6,17 @@
 use crate::face::places::Place;
 use crate::face::went_down;
 use crate::node::parcel::Parcel;
+use crate::node::partial::Claim;
+use crate::node::receive::Here;
 use crate::protocol::sasl::Verifier;
-use crate::protocol::smtp::server::{Envelope, Server, Step};
+use crate::protocol::smtp::server::{Envelope, Held, Sending, Server, Step};
 use crate::protocol::smtp::{Phase, Read, Reply, limits};
 use onion::OnionAddress;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// What is read at once while no letter comes; most sessions idle.
@@ -34,8 +36,39 @@ pub(crate) trait Port: Sync {
     fn proved(&self, onion: OnionAddress);
     /// The proved caller asks for what waits for it.
     fn etrn(&self, onion: OnionAddress);
-    /// A letter is about to come.
-    fn begin(&self, envelope: &Envelope) -> impl Future<Output = Result<Parcel, Reply>> + Send;
+    /// A large letter is announced by a proved caller: this connection is the one for it now, and here is what is
+    /// there of it.
+    fn claim(&self, sending: &Sending) -> impl Future<Output = Option<(Claim, Option<Here>)>> + Send;
+    /// A letter, or the rest of one, is about to come.
+    fn begin(
+        &self,
+        envelope: &Envelope,
+        here: Option<Here>,
+    ) -> impl Future<Output = Result<Parcel, Reply>> + Send;
+}
+
+/// The letter in hand.
+#[derive(Default)]
+struct Incoming {
+    parcel: Option<Parcel>,
+    /// What an earlier try left, until the letter begins.
+    here: Option<Here>,
+    claim: Option<Claim>,
+}
+
+impl Incoming {
+    /// The session breaks: what has come is kept for the next one.
+    fn suspend(&mut self) {
+        let Self { parcel, here, claim } = std::mem::take(self);
+        let begun = match (parcel, here) {
+            (Some(parcel), _) => parcel.suspend(),
+            (None, Some(Here::Part(part))) => Some(part),
+            _ => None,
+        };
+        if let (Some(claim), Some(letter)) = (claim, begun) {
+            claim.keep(letter);
+        }
+    }
 }
 
 /// One session, to its end. An error is the stream's.
@@ -50,26 +83,54 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     P: Port,
 {
+    let mut letter = Incoming::default();
+    let ended = steps(&mut stream, &mut server, (port, place), &mut letter, &mut down).await;
+    if ended.is_err() {
+        server.cut();
+        loop {
+            match server.next() {
+                Step::Suspend => letter.suspend(),
+                Step::Close => break,
+                _ => {}
+            }
+        }
+    }
+    ended
+}
+
+async fn steps<S, P>(
+    stream: &mut S,
+    server: &mut Server,
+    (port, place): (&P, &Place),
+    letter: &mut Incoming,
+    down: &mut watch::Receiver<bool>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    P: Port,
+{
     let mut buffer = Vec::new();
-    let mut parcel: Option<Parcel> = None;
     let mut wait = Wait::default();
     loop {
         match server.next() {
             Step::Send(bytes) => tokio::select! {
                 biased;
                 () = place.told_to_go() => return Ok(()),
-                sent = send(&mut stream, &bytes) => sent?,
+                sent = send(stream, &bytes) => sent?,
             },
-            Step::Read(read) => tokio::select! {
-                biased;
-                () = place.told_to_go() => {
-                    return timeout(MAKE_ROOM_WAIT, stream.write_all(MAKE_ROOM)).await.unwrap_or(Ok(()));
+            Step::Read(read) => {
+                let unwanted = letter.claim.as_ref().map(|claim| claim.unwanted.clone());
+                tokio::select! {
+                    biased;
+                    () = place.told_to_go() => {
+                        return timeout(MAKE_ROOM_WAIT, stream.write_all(MAKE_ROOM)).await.unwrap_or(Ok(()));
+                    }
+                    heard = listen(stream, server, read, &mut buffer, &mut wait, down, unwanted.as_deref()) => {
+                        heard?;
+                        place.heard();
+                    }
                 }
-                heard = listen(&mut stream, &mut server, read, &mut buffer, &mut wait, &mut down) => {
-                    heard?;
-                    place.heard();
-                }
-            },
+            }
             Step::Login(login) => {
                 let verifiers = port.verifiers(login.user()).await;
                 login.answer(&verifiers);
@@ -79,32 +140,59 @@ where
                 place.known();
                 port.proved(onion);
             }
-            Step::Begin(begin) => match port.begin(begin.envelope()).await {
+            Step::Checkpoint(checkpoint) => {
+                let sending = checkpoint.sending();
+                let (claim, here) = port.claim(&sending).await.unzip();
+                let here = here.flatten();
+                checkpoint.answer(here.as_ref().map(|here| held(here, &sending)));
+                *letter = Incoming { parcel: None, here, claim };
+            }
+            Step::Begin(begin) => match port.begin(begin.envelope(), letter.here.take()).await {
                 Ok(begun) => {
-                    parcel = Some(begun);
+                    letter.parcel = Some(begun);
                     begin.accept();
                 }
                 Err(reply) => begin.refuse(reply),
             },
             Step::Body(content) => {
-                if let Some(parcel) = &mut parcel {
+                if let Some(parcel) = &mut letter.parcel {
                     parcel.write(&content).await;
                 }
             }
-            Step::Finish(finish) => match parcel.take() {
-                Some(parcel) => match parcel.finish().await {
-                    Ok(()) => finish.accept(),
-                    Err(reply) => finish.refuse(reply),
-                },
-                None => finish.refuse(Reply::new(451, 3, 0, "no letter was begun")),
-            },
-            Step::Discard => parcel = None,
+            Step::Finish(finish) => {
+                match letter.parcel.take() {
+                    Some(parcel) => match parcel.finish().await {
+                        Ok(()) => finish.accept(),
+                        Err(reply) => finish.refuse(reply),
+                    },
+                    None => finish.refuse(Reply::new(451, 3, 0, "no letter was begun")),
+                }
+                *letter = Incoming::default();
+            }
+            Step::Discard => *letter = Incoming::default(),
+            Step::Suspend => letter.suspend(),
             Step::Etrn(onion) => port.etrn(onion),
             Step::Close => {
                 let _ = timeout(limits::SEND_WAIT, stream.shutdown()).await;
                 return Ok(());
             }
         }
+    }
+}
+
+/// What a caller is told of what is here of its letter.
+fn held(here: &Here, sending: &Sending) -> Held {
+    match here {
+        Here::Part(part) => Held { len: part.len(), after_cr: part.ends_in_cr() },
+        Here::All => Held { len: sending.size, after_cr: false },
+    }
+}
+
+/// Ends when the same letter comes in over another connection.
+async fn rung(unwanted: Option<&Notify>) {
+    match unwanted {
+        Some(bell) => bell.notified().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -133,7 +221,8 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
     timeout(limits::SEND_WAIT, write).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// Waits for bytes, for the end of the stream, for the time to be over, or for the node to go down.
+/// Waits for bytes, for the end of the stream, for the time to be over, for the node to go down, or for the peer to
+/// begin the same letter anew elsewhere, which means that this stream is dead.
 async fn listen(
     stream: &mut (impl AsyncRead + Unpin),
     server: &mut Server,
@@ -141,6 +230,7 @@ async fn listen(
     buffer: &mut Vec<u8>,
     wait: &mut Wait,
     down: &mut watch::Receiver<bool>,
+    unwanted: Option<&Notify>,
 ) -> io::Result<()> {
     buffer.resize(if read.phase == Phase::Body { limits::READ_LEN_MAX } else { COMMAND_READ_LEN }, 0);
     let until = wait.until(read);
@@ -153,6 +243,7 @@ async fn listen(
                 return take(timeout_at(until, stream.read(buffer)).await, server, buffer);
             }
         }
+        () = rung(unwanted) => server.cut(),
         got = timeout_at(until, stream.read(buffer)) => return take(got, server, buffer),
     }
     Ok(())

@@ -8,10 +8,12 @@ use crate::face::went_down;
 use crate::model::policy;
 use crate::node::desk::Desk;
 use crate::node::parcel::Parcel;
+use crate::node::partial::Claim;
+use crate::node::receive::Here;
 use crate::node::submit;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::Reply;
-use crate::protocol::smtp::server::{Config, Envelope, Role, Server};
+use crate::protocol::smtp::server::{Config, Envelope, Role, Sending, Server};
 use onion::OnionAddress;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,7 +34,11 @@ impl Port for Submission {
 
     fn etrn(&self, _: OnionAddress) {}
 
-    async fn begin(&self, envelope: &Envelope) -> Result<Parcel, Reply> {
+    async fn claim(&self, _: &Sending) -> Option<(Claim, Option<Here>)> {
+        None
+    }
+
+    async fn begin(&self, envelope: &Envelope, _: Option<Here>) -> Result<Parcel, Reply> {
         submit::begin(&self.0, &envelope.recipients).await
     }
 }

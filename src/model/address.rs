@@ -1,9 +1,11 @@
 //! `MailAddress`: `local@<56>.onion`, with the local part folded to lower case.
 //!
-//! Local parts are dot-atoms of ASCII (RFC 5321 section 4.1.2, without quoting): what a person can read out.
+//! Local parts are dot-atoms (RFC 5321 section 4.1.2, without quoting; RFC 6531): what a person can read out. One name
+//! has one form (`letters`). The names of our own identities are ASCII (`policy::choose_name`).
 //! `Debug` shows neither local part nor onion; the whole address is `MailAddress::full`. A local part may hold `/`
 //! or begin with `-`: never use one as a file name or an argument.
 
+use crate::model::letters;
 use onion::{AddressError, OnionAddress};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,7 +13,7 @@ use std::fmt;
 /// Longest local part, in bytes (RFC 5321 section 4.5.3.1.1).
 pub const LOCAL_PART_LEN_MAX: usize = 64;
 
-/// The part before the `@`: a dot-atom in lower case, 1 to 64 bytes.
+/// The part before the `@`: a dot-atom in lower case and NFC, 1 to 64 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LocalPart(String);
@@ -45,16 +47,23 @@ pub enum MailAddressError {
 impl LocalPart {
     /// Parses a dot-atom and folds it to lower case.
     pub fn parse(text: &str) -> Result<Self, MailAddressError> {
-        let atom = |part: &str| !part.is_empty() && part.bytes().all(is_atext);
-        if text.len() > LOCAL_PART_LEN_MAX || !text.split('.').all(atom) {
+        let atom = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte >= 0x80 || is_atext(byte));
+        // Composing a letter never makes it three times as long; what is longer need not be looked at.
+        if text.len() > 3 * LOCAL_PART_LEN_MAX || !text.split('.').all(atom) {
             return Err(MailAddressError::Local);
         }
-        Ok(Self(text.to_ascii_lowercase()))
+        let kept = if text.is_ascii() { Some(text.to_ascii_lowercase()) } else { letters::canonical(text) };
+        kept.filter(|kept| kept.len() <= LOCAL_PART_LEN_MAX).map(Self).ok_or(MailAddressError::Local)
     }
 
     /// The text, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it travels without SMTPUTF8 (RFC 6531).
+    pub fn is_ascii(&self) -> bool {
+        self.0.is_ascii()
     }
 
     /// The local part without its `+tag`. A leading `+` is no tag.
@@ -138,7 +147,8 @@ mod tests {
 
     #[test]
     fn broken_local_parts_are_refused() {
-        for bad in ["", ".", "a..b", ".a", "a.", "a b", "\"a\"", "a@b", "é", "a\r", &"x".repeat(65)] {
+        for bad in ["", ".", "a..b", ".a", "a.", "a b", "\"a\"", "a@b", "a\u{200d}é", "a\r", &"x".repeat(65)]
+        {
             assert_eq!(LocalPart::parse(bad), Err(MailAddressError::Local), "{bad:?}");
         }
         assert_eq!(MailAddress::parse("nobody"), Err(MailAddressError::NoAt));

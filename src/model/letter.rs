@@ -15,6 +15,11 @@ impl LetterId {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The transaction identifier (RFC 1845) of the same letter, angle brackets included.
+    pub fn transaction(&self) -> String {
+        format!("<{}@onion>", self.to_hex())
+    }
+
     /// Reads exactly 32 hexadecimal digits; anything else is `None`.
     pub fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -3,6 +3,7 @@
 //! * `address`: `name+tag@<56>.onion`, parsed and proved
 //! * `identity`: the recovery words, and the keys that come from them
 //! * `letter`: a letter's names (`LetterId` on the wire, `LetterNo` in the store) and its envelope
+//! * `letters`: letters beyond ASCII in addresses, and their one form
 //! * `header`: the header block, split without changing a byte; `mailbox`: the addresses in its fields
 //! * `prepare`: what submission changes in a header; `trace`: what arrival drops from one and writes above it
 //! * `policy`: which names an identity answers to, and the limits that all faces share
@@ -15,6 +16,7 @@ pub mod echo;
 pub mod header;
 pub mod identity;
 pub mod letter;
+pub mod letters;
 pub mod mailbox;
 pub mod notice;
 pub mod outcome;

@@ -114,13 +114,18 @@ fn advice_for(reply: &Reply) -> &'static str {
         "5.1.1" => ": there is nobody of that name at that address.",
         "5.2.2" => ": the mailbox there is full.",
         "5.3.4" | "5.2.3" => ": the letter is too large for it.",
+        "5.6.7" | "5.6.9" => {
+            ": it does not take letters with other than English letters in header or address."
+        }
         status if status.starts_with("5.7.") => ": it does not take this letter from you.",
         _ => ".",
     }
 }
 
 fn recipient_fields(to: &MailAddress) -> String {
-    format!("Final-Recipient: rfc822; {}\nRemote-MTA: dns; {}\n", to.full(), to.onion.host())
+    // RFC 6533 section 3.
+    let kind = if to.local.is_ascii() { "rfc822" } else { "utf-8" };
+    format!("Final-Recipient: {kind}; {}\nRemote-MTA: dns; {}\n", to.full(), to.onion.host())
 }
 
 fn status_fields(failed: &Failed<'_>) -> String {

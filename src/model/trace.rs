@@ -136,6 +136,8 @@ pub struct Arrival<'a> {
     pub recipient: Option<&'a MailAddress>,
     /// The id that the sender gave this sending, if it speaks our extension.
     pub id: Option<LetterId>,
+    /// SMTPUTF8 was said for it.
+    pub utf8: bool,
     /// When.
     pub at: UnixTime,
 }
@@ -143,13 +145,16 @@ pub struct Arrival<'a> {
 /// The lines to write above a screened header, complete with their line ends.
 ///
 /// `Received` names a peer only if it was proved: over Tor there is nothing else to tell it by. The protocol word is
-/// ESMTPA after a proof, else ESMTP (RFC 3848). Times have no seconds, since letters are passed on as attachments.
+/// ESMTPA after a proof, else ESMTP (RFC 3848); UTF8SMTPA and UTF8SMTP if SMTPUTF8 was said (RFC 6531). Times have no seconds, since letters are passed on as attachments.
 pub fn trace_lines(arrival: &Arrival<'_>) -> Vec<u8> {
     let own = arrival.own.host();
     let return_path = arrival.return_path.map(MailAddress::full).unwrap_or_default();
-    let (from, with) = match arrival.proved {
-        Some(peer) => (peer.host(), "ESMTPA"),
-        None => ("unproved".to_owned(), "ESMTP"),
+    let from = arrival.proved.map_or_else(|| "unproved".to_owned(), OnionAddress::host);
+    let with = match (arrival.utf8, arrival.proved.is_some()) {
+        (true, true) => "UTF8SMTPA",
+        (true, false) => "UTF8SMTP",
+        (false, true) => "ESMTPA",
+        (false, false) => "ESMTP",
     };
     let id = arrival.id.map(|id| format!(" id {}", id.to_hex())).unwrap_or_default();
     let recipient = arrival.recipient.map(|to| format!("\r\n\tfor <{}>", to.full())).unwrap_or_default();
@@ -259,6 +264,7 @@ mod tests {
             return_path: Some(&author),
             recipient: Some(&reader),
             id: Some(LetterId([0xcd; 16])),
+            utf8: false,
             at: UnixTime(1_767_262_830),
         };
         let id = "cd".repeat(16);
@@ -270,6 +276,10 @@ mod tests {
                  Authentication-Results: {HOST};\r\n\tonion=pass smtp.auth={PEER}\r\n"
             )
         );
+        for (proved, word) in [(Some(&peer), " UTF8SMTPA "), (None, " UTF8SMTP ")] {
+            let lines = String::from_utf8(trace_lines(&Arrival { utf8: true, proved, ..arrival.clone() }));
+            assert!(lines.unwrap().contains(&format!("with{word}id")));
+        }
         let bare = Arrival {
             proved: None,
             proof: Proof::None,

@@ -10,6 +10,7 @@ use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::echo::Callers;
 use crate::node::orders::Orders;
+use crate::node::partial::Partials;
 use crate::node::trouble::Trouble;
 use crate::store::mailboxes::MailboxName;
 use crate::store::{LetterReader, MailboxNo, QueueNo, Store, StoreError};
@@ -26,6 +27,7 @@ pub struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) orders: Orders,
     pub(crate) trouble: Trouble,
+    pub(crate) partials: Arc<Partials>,
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
     rng: Mutex<StdRng>,
@@ -64,6 +66,7 @@ impl Desk {
             clock,
             orders: Orders::default(),
             trouble: Trouble::default(),
+            partials: Arc::default(),
             folders,
             callers: Callers::default(),
             rng: Mutex::new(StdRng::from_seed(seed)),
@@ -90,6 +93,11 @@ impl Desk {
     /// The identity.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What is here of large letters whose connection broke.
+    pub fn partials(&self) -> &Arc<Partials> {
+        &self.partials
     }
 
     /// The store.

@@ -56,11 +56,12 @@ fn too_many(wait: Duration) -> Reply {
 
 /// Looks through the header as that of any letter; gives it, below our own lines, for the answer.
 pub(super) fn screen(desk: &Desk, call: &Call, block: &[u8]) -> Result<Vec<u8>, Reply> {
-    let (mut prefix, header) = receive::screen(desk, &call.arriving, block)?;
+    let (proof, header) = receive::screen(desk, &call.arriving, block)?;
     if echo::is_automatic(&header) {
         let text = "echo@ answers no letter that a program wrote (Auto-Submitted, List-Id, Precedence)";
         return Err(Reply::new(550, 7, 1, text));
     }
+    let mut prefix = receive::prefix(desk, &call.arriving, proof);
     prefix.extend_from_slice(&header);
     Ok(prefix)
 }

@@ -1,4 +1,5 @@
-//! Room on the disk is given back: segments that hold mostly forgotten letters are compacted, a little at a time.
+//! Room is given back: segments that hold mostly forgotten letters are compacted, a little at a time; unfinished
+//! letters that nobody goes on with are forgotten.
 
 use crate::node::Node;
 use crate::store::Compacted;
@@ -18,6 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn run(node: Arc<Node>) {
     loop {
         wait(&node).await;
+        node.desk.partials.forget_old();
         loop {
             match node.desk.store().compact_step(STEP_BYTES).await {
                 Ok(Compacted::Copied(_)) => tokio::time::sleep(PAUSE).await,

@@ -1,7 +1,8 @@
 //! What acts: takes letters in, sends them out, keeps the queue moving.
 //!
 //! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
-//! * `parcel`: a letter on its way into the store; `receive`, `submit` and `echo`: its kinds
+//! * `parcel`: a letter on its way into the store; `receive`, `submit` and `echo`: its kinds; `partial`: large ones
+//!   that broke off, kept for the next try
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer; `settle`: what a try led to
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
@@ -14,6 +15,7 @@ pub mod echo;
 mod housekeeping;
 pub mod orders;
 pub mod parcel;
+pub mod partial;
 mod presence;
 pub mod receive;
 pub mod session;

@@ -5,6 +5,7 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
+use crate::model::trace::Proof;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
 use crate::node::receive::{self, Arriving};
@@ -19,6 +20,34 @@ pub struct Parcel {
     kind: Kind,
     stage: Stage,
     refused: Option<Reply>,
+    /// So many bytes of the letter were taken, as they came.
+    len: u64,
+    last: u8,
+}
+
+/// A letter that arrives and whose connection broke in its content: all of it so far, but for who brings it to whom.
+pub struct Unfinished {
+    head: Head,
+    writer: Box<LetterWriter>,
+    len: u64,
+    last: u8,
+}
+
+impl Unfinished {
+    /// So many bytes of the letter are here, as they came.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never: a letter that has no header yet is not kept.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the last of them is a CR.
+    pub fn ends_in_cr(&self) -> bool {
+        self.last == b'\r'
+    }
 }
 
 /// Which way it goes.
@@ -32,6 +61,8 @@ enum Stage {
     Header(HeaderCutter),
     Content { head: Head, sink: Sink },
     Broken,
+    /// It is in the mailbox since an earlier try.
+    Kept,
 }
 
 /// Where the letter goes: into the store, or nowhere, when only its length matters.
@@ -60,7 +91,7 @@ impl Sink {
 /// The header, looked through.
 pub(super) enum Head {
     Arriving {
-        prefix: Vec<u8>,
+        proof: Proof,
     },
     Leaving(Box<crate::model::prepare::Prepared>),
     /// The header as it arrived, below our own lines.
@@ -71,16 +102,44 @@ pub(super) enum Head {
 
 impl Parcel {
     pub(super) fn new(desk: Arc<Desk>, kind: Kind) -> Self {
-        Self { desk, kind, stage: Stage::Header(HeaderCutter::default()), refused: None }
+        let stage = Stage::Header(HeaderCutter::default());
+        Self { desk, kind, stage, refused: None, len: 0, last: 0 }
+    }
+
+    /// Goes on where an earlier try broke off.
+    pub(super) fn resume(desk: Arc<Desk>, kind: Kind, begun: Unfinished) -> Self {
+        let Unfinished { head, writer, len, last } = begun;
+        Self { desk, kind, stage: Stage::Content { head, sink: Sink::Store(writer) }, refused: None, len, last }
+    }
+
+    /// Stands for a letter that was kept before.
+    pub(super) fn kept(desk: Arc<Desk>, kind: Kind) -> Self {
+        Self { desk, kind, stage: Stage::Kept, refused: None, len: 0, last: 0 }
+    }
+
+    /// What another try can go on with, if anything.
+    pub(crate) fn suspend(self) -> Option<Unfinished> {
+        match (self.kind, self.stage, self.refused) {
+            (Kind::Arriving(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
+                Some(Unfinished { head, writer, len: self.len, last: self.last })
+            }
+            _ => None,
+        }
     }
 
     /// Takes the next piece of the letter.
     pub async fn write(&mut self, piece: &[u8]) {
-        if self.refused.is_none()
-            && let Err(reply) = self.take(piece).await
-        {
-            self.refused = Some(reply);
-            self.stage = Stage::Broken;
+        if self.refused.is_none() {
+            match self.take(piece).await {
+                Ok(()) => {
+                    self.len += piece.len() as u64;
+                    self.last = piece.last().copied().unwrap_or(self.last);
+                }
+                Err(reply) => {
+                    self.refused = Some(reply);
+                    self.stage = Stage::Broken;
+                }
+            }
         }
     }
 
@@ -108,8 +167,8 @@ impl Parcel {
     async fn open_content(&mut self, block: &[u8]) -> Result<(), Reply> {
         let (head, header) = match &self.kind {
             Kind::Arriving(arriving) => {
-                let (prefix, header) = receive::screen(&self.desk, arriving, block)?;
-                (Head::Arriving { prefix }, header)
+                let (proof, header) = receive::screen(&self.desk, arriving, block)?;
+                (Head::Arriving { proof }, header)
             }
             Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
             Kind::Echo(call) => {
@@ -142,13 +201,18 @@ impl Parcel {
         if let Some(reply) = self.refused {
             return Err(reply);
         }
+        if let Stage::Kept = self.stage {
+            // What was kept is durable; this answers only if the store still is in order.
+            self.desk.store.write(|_| Ok(())).await.map_err(|error| self.desk.disk_reply(&error))?;
+            return Ok(None);
+        }
         let Stage::Content { head, sink } = self.stage else {
             return Err(Reply::new(451, 3, 0, "internal error"));
         };
         match (self.kind, head, sink) {
-            (Kind::Arriving(arriving), Head::Arriving { prefix }, Sink::Store(writer)) => {
+            (Kind::Arriving(arriving), Head::Arriving { proof }, Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-                receive::keep(&self.desk, arriving, prefix, body).await.map(|()| None)
+                receive::keep(&self.desk, arriving, proof, body).await.map(|()| None)
             }
             (Kind::Leaving(leaving), Head::Leaving(prepared), Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
@@ -171,6 +235,8 @@ impl Desk {
     pub(super) fn disk_reply(&self, error: &StoreError) -> Reply {
         match error {
             StoreError::Full => {
+                // Not yet accepted by anybody's word: it can be sent again.
+                self.partials.clear();
                 self.trouble.note("disk", "the disk is full: letters are refused until there is room".into());
                 Reply::new(452, 3, 1, "no room on this node's disk; try again later")
             }

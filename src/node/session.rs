@@ -3,13 +3,14 @@
 //! Each letter is settled as soon as it is answered. The connection is kept a while for what comes next, and given up
 //! at once when the peer asks for a fresh one or when it fails.
 
+use crate::model::header::{Cut, HeaderCutter};
 use crate::model::letter::Recipients;
 use crate::model::outcome::{self, Outcome};
 use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
 use crate::protocol::smtp::client::{self, Cause, Client, Failure, Outgoing, Prove, Step};
 use crate::protocol::smtp::{Phase, Read, Reply, ReversePath, limits};
-use crate::store::{LetterReader, QueueNo};
+use crate::store::{LetterReader, QueueNo, StoreError};
 use onion::{DialError, OnionAddress, Stream};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -27,6 +28,8 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(60);
 const KEEP: Duration = Duration::from_secs(30);
 /// Longest wait for one reply or one write once the peer has asked for a fresh connection.
 const HURRIED_WAIT: Duration = Duration::from_secs(10);
+/// How much of a letter is looked at once for the end of its header, in bytes: most headers are shorter.
+const HEADER_PIECE_LEN: usize = 4096;
 /// How long a peer that takes no more bytes is listened to.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 
@@ -188,6 +191,13 @@ async fn deliver(node: &Node, line: &mut Line, batch: &Batch) -> Result<Vec<Outc
             return Ok(batch.numbers.iter().map(|_| outcome.clone()).collect());
         }
     };
+    let utf8_header = match has_utf8_header(&reader, prefix_len).await {
+        Ok(found) => found,
+        Err(error) => {
+            let outcome = Outcome::Ours(format!("the letter cannot be read: {error}"));
+            return Ok(batch.numbers.iter().map(|_| outcome.clone()).collect());
+        }
+    };
     let from = if batch.first.answer {
         ReversePath::Null // RFC 3834 section 3.3
     } else {
@@ -199,11 +209,29 @@ async fn deliver(node: &Node, line: &mut Line, batch: &Batch) -> Result<Vec<Outc
         id: batch.first.id,
         size: reader.len() - prefix_len,
         eight_bit: true,
+        utf8_header,
     };
     line.client.letter(outgoing).map_err(|_| lost())?;
-    line.body = Some(Content { reader, at: prefix_len });
+    line.body = Some(Content { reader, start: prefix_len });
     let outcomes = line.until_answered(Some(())).await?;
     Ok(outcomes.into_iter().map(of_client).collect())
+}
+
+/// Whether the header that begins at `start` has UTF-8 beyond ASCII in it (RFC 6532). Bytes over 127 that are no UTF-8
+/// are of the time before it: they travel as they always did, and no server is asked whether it minds.
+async fn has_utf8_header(reader: &LetterReader, start: u64) -> Result<bool, StoreError> {
+    let mut cutter = HeaderCutter::default();
+    let mut at = start;
+    loop {
+        let piece = reader.read_at(at, HEADER_PIECE_LEN).await?;
+        at += piece.len() as u64;
+        // Submission took no longer header, and no broken one.
+        let over = !matches!(cutter.push(&piece), Ok(Cut::More));
+        if over || piece.is_empty() {
+            let block = cutter.into_block();
+            return Ok(!block.is_ascii() && std::str::from_utf8(&block).is_ok());
+        }
+    }
 }
 
 fn of_client(outcome: client::Outcome) -> Outcome {
@@ -259,7 +287,8 @@ fn lost() -> Failure {
 /// The letter that is being sent.
 struct Content {
     reader: LetterReader,
-    at: u64,
+    /// Where in it the letter begins as it goes out.
+    start: u64,
 }
 
 /// The client machine and its stream.
@@ -304,7 +333,7 @@ impl Line {
             match self.client.next() {
                 Step::Send(bytes) => self.send(&bytes).await,
                 Step::Read(read) => self.read(read).await,
-                Step::WantBody { max } => self.give_body(max).await?,
+                Step::WantBody { at, max } => self.give_body(at, max).await?,
                 Step::Done(outcomes) => return Ok(outcomes),
                 Step::Etrn(_) => return Ok(Vec::new()),
                 Step::Failed(failure) => return Err(failure),
@@ -314,16 +343,15 @@ impl Line {
         }
     }
 
-    async fn give_body(&mut self, max: usize) -> Result<(), Failure> {
+    async fn give_body(&mut self, at: u64, max: usize) -> Result<(), Failure> {
         let Some(content) = &mut self.body else { return Err(lost()) };
-        let piece = match content.reader.read_at(content.at, max).await {
+        let piece = match content.reader.read_at(content.start + at, max).await {
             Ok(piece) => piece,
             Err(error) => {
                 tracing::error!(%error, "a letter could not be read while it was sent");
                 return Err(lost());
             }
         };
-        content.at += piece.len() as u64;
         self.client.body(&piece).map_err(|_| lost())
     }
 

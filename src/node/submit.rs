@@ -140,6 +140,7 @@ fn own_trace(desk: &Desk, own: &[MailAddress]) -> Vec<u8> {
             _ => None,
         },
         id: None,
+        utf8: false,
         at: desk.now(),
     })
 }

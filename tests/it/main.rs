@@ -25,4 +25,5 @@ mod refusals;
 mod same_seed;
 mod threats;
 mod tidy;
+mod wire;
 mod world;

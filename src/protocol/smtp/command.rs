@@ -1,4 +1,5 @@
-//! Commands: what one complete line says. Printable ASCII only; every error is the reply that it deserves.
+//! Commands: what one complete line says. Printable ASCII, in paths also letters of UTF-8 (RFC 6531); every error is
+//! the reply that it deserves.
 //!
 //! Hand-written rather than by smtp-proto, which reads SIZE=99999999999999999999999 as 999, drops control
 //! characters from addresses and loses quoting: a line here means one thing or is refused.
@@ -45,10 +46,15 @@ pub(super) struct Mail {
     pub(super) size: Option<u64>,
     pub(super) body: BodyKind,
     pub(super) letter: Option<LetterId>,
+    /// TRANSID named that letter: what is here of it already is to be told (RFC 1845).
+    pub(super) checkpoint: bool,
+    /// SMTPUTF8 was said (RFC 6531).
+    pub(super) utf8: bool,
 }
 
 const UNKNOWN: Reply = Reply::new(500, 5, 1, "No such command here");
 const NOT_ASCII: Reply = Reply::new(500, 5, 2, "Only printable ASCII makes a command");
+const NOT_PRINTABLE: Reply = Reply::new(500, 5, 2, "The line is no printable UTF-8");
 const NOT_DONE: Reply = Reply::new(502, 5, 1, "Not done here");
 const NAME: Reply = Reply::new(501, 5, 4, "Say your host's name, as in: EHLO host");
 const NO_ARGUMENT: Reply = Reply::new(501, 5, 4, "Nothing may follow this command");
@@ -56,6 +62,9 @@ const MAIL_FORM: Reply = Reply::new(501, 5, 4, "As in: MAIL FROM:<name@host>");
 const MAIL_ADDRESS: Reply = Reply::new(553, 1, 7, "That is no address a letter can be from");
 const RCPT_FORM: Reply = Reply::new(501, 5, 4, "As in: RCPT TO:<name@host>");
 const RCPT_ADDRESS: Reply = Reply::new(553, 1, 3, "That is no mail address");
+/// RFC 6531 section 3.5.
+pub(super) const NEED_UTF8: Reply =
+    Reply::new(553, 6, 7, "An address that is not ASCII needs SMTPUTF8 after MAIL");
 const PARAMETER: Reply = Reply::new(555, 5, 4, "A parameter that was not announced");
 const PARAMETER_FORM: Reply = Reply::new(501, 5, 4, "A parameter is malformed or said twice");
 const BDAT_FORM: Reply = Reply::new(501, 5, 4, "As in: BDAT 1000 LAST");
@@ -80,11 +89,14 @@ pub(super) fn is_http(line: &[u8]) -> bool {
 
 /// Reads a line that has lost its CRLF.
 pub(super) fn parse(line: &[u8]) -> Result<Command, Reply> {
-    if !line.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic()) {
+    let line = std::str::from_utf8(line).map_err(|_| NOT_PRINTABLE)?.trim_end_matches(' ');
+    if line.contains(char::is_control) {
+        return Err(NOT_PRINTABLE);
+    }
+    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+    if !line.is_ascii() && !["MAIL", "RCPT"].iter().any(|path| verb.eq_ignore_ascii_case(path)) {
         return Err(NOT_ASCII);
     }
-    let line = std::str::from_utf8(line).expect("ASCII is UTF-8").trim_end_matches(' ');
-    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
     let alone = |command| if argument.is_empty() { Ok(command) } else { Err(NO_ARGUMENT) };
     match verb.to_ascii_uppercase().as_str() {
         "EHLO" => host_name(argument).map(Command::Ehlo),
@@ -119,17 +131,26 @@ fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
 
 fn mail(argument: &str) -> Result<Mail, Reply> {
     let (path, rest) = Path::parse(after_keyword(argument, "FROM:").ok_or(MAIL_FORM)?).ok_or(MAIL_FORM)?;
+    let plain = path.is_ascii();
     let from = path.into_reverse().ok_or(MAIL_ADDRESS)?;
-    let mut mail = Mail { from, size: None, body: BodyKind::default(), letter: None };
+    let body = BodyKind::default();
+    let mut mail = Mail { from, size: None, body, letter: None, checkpoint: false, utf8: false };
+    let mut transid = None;
     let mut seen: Vec<String> = Vec::new();
     for (keyword, value) in parameters(rest)? {
         if seen.contains(&keyword) {
             return Err(PARAMETER_FORM);
         }
-        mail_parameter(&mut mail, &keyword, value)?;
+        match keyword.as_str() {
+            "TRANSID" => transid = Some(transaction_id(value).ok_or(PARAMETER_FORM)?),
+            keyword => mail_parameter(&mut mail, keyword, value)?,
+        }
         seen.push(keyword);
     }
-    Ok(mail)
+    // A transaction of another name has left nothing here (RFC 1845 section 4.1), so it begins at its beginning.
+    let named = mail.letter.map(|letter| letter.transaction());
+    mail.checkpoint = named.is_some_and(|named| transid.is_some_and(|id| named.eq_ignore_ascii_case(id)));
+    if plain || mail.utf8 { Ok(mail) } else { Err(NEED_UTF8) }
 }
 
 fn mail_parameter(mail: &mut Mail, keyword: &str, value: &str) -> Result<(), Reply> {
@@ -138,6 +159,8 @@ fn mail_parameter(mail: &mut Mail, keyword: &str, value: &str) -> Result<(), Rep
         "BODY" if value.eq_ignore_ascii_case("7BIT") => mail.body = BodyKind::SevenBit,
         "BODY" if value.eq_ignore_ascii_case("8BITMIME") => mail.body = BodyKind::EightBit,
         "LETTER" => mail.letter = Some(LetterId::from_hex(value).ok_or(PARAMETER_FORM)?),
+        "SMTPUTF8" if value.is_empty() => mail.utf8 = true,
+        "SMTPUTF8" => return Err(PARAMETER_FORM),
         // RFC 4954 section 5: whoever announces AUTH must take it; we trust no one's word for it and forget it.
         "AUTH" if !value.is_empty() => {}
         _ => return Err(PARAMETER),
@@ -160,13 +183,21 @@ fn parameters(rest: &str) -> Result<Vec<(String, &str)>, Reply> {
     if rest.is_empty() {
         return Ok(Vec::new());
     }
-    let rest = rest.strip_prefix(' ').ok_or(PARAMETER_FORM)?;
+    let rest = rest.strip_prefix(' ').filter(|rest| rest.is_ascii()).ok_or(PARAMETER_FORM)?;
     let mut found = Vec::new();
     for word in rest.split(' ').filter(|word| !word.is_empty()) {
         let (keyword, value) = word.split_once('=').unwrap_or((word, ""));
         found.push((keyword.to_ascii_uppercase(), value));
     }
     Ok(found)
+}
+
+/// `<local@domain>`, as RFC 1845 section 4 has it, in no more than its 80 characters.
+fn transaction_id(value: &str) -> Option<&str> {
+    let inside = value.strip_prefix('<')?.strip_suffix('>')?;
+    let (local, domain) = inside.split_once('@')?;
+    let sound = |part: &str| !part.is_empty() && !part.contains(['<', '>', '@', '"']);
+    (value.len() <= limits::TRANSID_LEN_MAX && sound(local) && sound(domain)).then_some(value)
 }
 
 /// A number of 1 to `digits` digits. One beyond 64 bits is as good as the largest: every limit is below it.
@@ -249,6 +280,15 @@ mod tests {
             ("MAIL FROM:<a@b.c> SIZE=1 SIZE=1", 501),
             ("MAIL FROM:<a@b.c> LETTER=00", 501),
             ("MAIL FROM:<> AUTH=", 555),
+            ("MAIL FROM:<a@b.c> SMTPUTF8=1", 501),
+            ("MAIL FROM:<a@b.c> SMTPUTF8 SMTPUTF8", 501),
+            ("MAIL FROM:<\u{fc}@b.c>", 553),
+            ("MAIL FROM:<\u{202e}a@b.c> SMTPUTF8", 501),
+            ("MAIL FROM:<a@b.c> S\u{cd}ZE=1", 501),
+            ("MAIL FROM:<a\u{85}@b.c> SMTPUTF8", 500),
+            ("MAIL FROM:<a@b.c> TRANSID=x", 501),
+            ("MAIL FROM:<a@b.c> TRANSID=<x>", 501),
+            ("MAIL FROM:<a@b.c> TRANSID=<@x>", 501),
             ("RCPT TO:<>", 553),
             ("RCPT TO:<a@b.c> NOTIFY=NEVER", 555),
             ("RCPT FROM:<a@b.c>", 501),

@@ -12,12 +12,15 @@ pub const OUTPUT_LEN_MAX: usize = 4 * 1024;
 
 /// Command line (RFC 5321 section 4.5.3.1.4).
 pub const COMMAND_LEN_MAX: usize = 512;
-/// MAIL line: the above and 26 for SIZE (RFC 1870), 17 for BODY (RFC 6152), 500 for AUTH (RFC 4954), 40 for LETTER.
-pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 40;
+/// MAIL line: the above and 26 for SIZE (RFC 1870), 17 for BODY (RFC 6152), 500 for AUTH (RFC 4954), 10 for SMTPUTF8
+/// (RFC 6531), 88 for TRANSID (RFC 1845), 40 for LETTER.
+pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 10 + 88 + 40;
 /// AUTH line and SASL response (RFC 4954 section 4).
 pub const AUTH_LEN_MAX: usize = 12_288;
 /// Text line inside DATA (RFC 5321 section 4.5.3.1.6). A chunk (BDAT) has no lines and no such limit.
 pub const TEXT_LINE_LEN_MAX: usize = 1000;
+/// Transaction identifier with its angle brackets (RFC 1845 section 4).
+pub const TRANSID_LEN_MAX: usize = 80;
 /// Path with its angle brackets (RFC 5321 section 4.5.3.1.3).
 pub const PATH_LEN_MAX: usize = 256;
 /// Domain (RFC 5321 section 4.5.3.1.2); also bounds the name after EHLO.

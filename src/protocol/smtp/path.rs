@@ -1,9 +1,10 @@
 //! Paths of MAIL and RCPT (RFC 5321 section 4.1.2): read strictly, with quoting resolved.
 //!
-//! Source routes, address literals without a mailbox, and anything outside printable ASCII are refused. Whether the
-//! address is one of ours is decided elsewhere.
+//! Source routes, address literals without a mailbox, and anything but printable ASCII and letters of UTF-8 (RFC 6531)
+//! are refused. Whether the address is one of ours, and whether SMTPUTF8 was said, is decided elsewhere.
 
 use crate::model::address::{LocalPart, MailAddress};
+use crate::model::letters;
 use crate::protocol::smtp::limits::{DOMAIN_LEN_MAX, PATH_LEN_MAX};
 use onion::OnionAddress;
 use std::fmt;
@@ -15,7 +16,8 @@ pub enum ReversePath {
     Null,
     /// A mail address on an onion.
     Onion(MailAddress),
-    /// Any other address: from a stock server, and good for nothing but showing. At most 254 bytes of printable ASCII.
+    /// Any other address: from a stock server, and good for nothing but showing. At most 254 bytes of
+    /// printable ASCII and letters of UTF-8.
     Foreign(String),
 }
 
@@ -40,7 +42,7 @@ impl fmt::Debug for ReversePath {
     }
 }
 
-/// A path as it was read. Its parts are printable ASCII.
+/// A path as it was read. Its parts are printable ASCII and letters of UTF-8.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Path {
     /// Without quotes and backslashes; empty for `<>`.
@@ -63,11 +65,17 @@ impl Path {
         let inner = text.strip_prefix('<')?;
         let end = closing(inner)?;
         let (written, rest) = (&inner[..end], &inner[end + 1..]);
-        if written.len() + 2 > PATH_LEN_MAX {
+        let known = |letter: char| letter == ' ' || letter.is_ascii_graphic() || letters::is_letter(letter);
+        if written.len() + 2 > PATH_LEN_MAX || !written.chars().all(known) {
             return None;
         }
         let (local, domain) = split(written)?;
         Some((Self { local, domain: domain.map(str::to_owned), written: written.to_owned() }, rest))
+    }
+
+    /// Whether it needs no SMTPUTF8.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.written.is_ascii()
     }
 
     pub(super) fn is_null(&self) -> bool {
@@ -150,14 +158,19 @@ fn unquote(text: &str) -> Option<(String, &str)> {
 
 fn is_atom(part: &str) -> bool {
     !part.is_empty()
-        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+        && part.bytes().all(|byte| {
+            byte >= 0x80 || byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+        })
 }
 
-/// A host name or an address literal. The underscore is no letter of a host name, but is found in the wild.
+/// A host name, also one of UTF-8 (RFC 5890), or an address literal. The underscore is no letter of a host name, but is
+/// found in the wild.
 fn is_domain(domain: &str) -> bool {
     let label = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && part
+                .bytes()
+                .all(|byte| byte >= 0x80 || byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     let literal = |inner: &str| {
         !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-".contains(&byte))
@@ -223,6 +236,18 @@ mod tests {
         assert_eq!(reverse("<a@[127.0.0.1]>"), Some(ReversePath::Foreign("a@[127.0.0.1]".to_owned())));
         assert_eq!(reverse("<Postmaster>"), None);
         assert!(Path::parse("<Postmaster>").unwrap().0.is_postmaster());
+    }
+
+    #[test]
+    fn letters_of_utf8_are_read_in_one_form_and_tricks_are_refused() {
+        let read = |local: &str| Path::parse(&format!("<{local}@{HOST}>"))?.0.mail_address();
+        assert_eq!(read("J\u{fc}rgen").unwrap().local.as_str(), "j\u{fc}rgen");
+        assert_eq!(read("ju\u{308}rgen"), read("\"J\u{dc}RGEN\""));
+        for trick in ["a\u{202e}b", "a\u{200d}b", "\"\u{2028}\"", "a\u{e0041}", "\u{3164}", "a\u{fe0f}"] {
+            assert!(Path::parse(&format!("<{trick}@{HOST}>")).is_none(), "{trick:?}");
+        }
+        let foreign = "<\u{fc}@m\u{fc}ller.example>";
+        assert!(matches!(Path::parse(foreign).unwrap().0.into_reverse(), Some(ReversePath::Foreign(_))));
     }
 
     proptest! {

@@ -117,6 +117,11 @@ pub(super) struct LineEnds {
 }
 
 impl LineEnds {
+    /// Goes on in a body whose first bytes were checked elsewhere; `after_cr`: the last of them was a CR.
+    pub(super) fn behind(after_cr: bool) -> Self {
+        Self { after_cr }
+    }
+
     /// Looks at the next stretch.
     pub(super) fn check(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let mut rest = bytes;

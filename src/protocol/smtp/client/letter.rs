@@ -7,6 +7,15 @@ use crate::protocol::smtp::reply::Reply;
 use crate::protocol::smtp::text::{LineEnds, Stuffing};
 
 const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The letter is larger than the reader's node takes");
+/// RFC 6531 section 3.5.
+const NO_UTF8_ADDRESS: Reply =
+    Reply::new(550, 6, 7, "The reader's server takes no address with other than ASCII letters (no SMTPUTF8)");
+const NO_UTF8_HEADER: Reply = Reply::new(
+    550,
+    6,
+    9,
+    "The reader's server takes no letter with other than ASCII letters in its header (no SMTPUTF8)",
+);
 const BROKEN: Reply =
     Reply::new(554, 6, 0, "The letter has a NUL byte, or a CR or LF that is not part of a CRLF");
 const NO_ANSWER: Reply = Reply::new(451, 5, 0, "The server answered for the letter without this recipient");
@@ -33,7 +42,12 @@ pub(super) struct Letter {
     chunked: bool,
     /// BDAT does not wait for the replies to MAIL and RCPT.
     eager: bool,
+    /// What the server has of it was asked for (RFC 1845).
+    checkpoint: bool,
+    /// How far the content is sent, with what the server had of it.
     sent: u64,
+    /// What the server had of it.
+    held: u64,
     line_ends: LineEnds,
     stuffing: Stuffing,
 }
@@ -47,7 +61,9 @@ impl Letter {
             content: Content::Waiting,
             chunked: false,
             eager: false,
+            checkpoint: false,
             sent: 0,
+            held: 0,
             line_ends: LineEnds::default(),
             stuffing: Stuffing::new(),
         }
@@ -60,7 +76,7 @@ impl Letter {
 
     /// Whether content is wanted and none was given yet.
     pub(super) fn is_at_start(&self) -> bool {
-        self.content == Content::Going && self.sent == 0
+        self.content == Content::Going && self.sent == self.held
     }
 
     /// Whether some recipient has not been refused.
@@ -75,6 +91,28 @@ impl Letter {
         }
     }
 
+    fn needs_utf8(&self) -> bool {
+        self.outgoing.utf8_header || self.outgoing.recipients.as_slice().iter().any(|to| !to.local.is_ascii())
+    }
+
+    /// Refuses what a server without SMTPUTF8 cannot be asked to take.
+    fn do_without_utf8(&mut self) {
+        if self.outgoing.utf8_header {
+            return self.settle(&Outcome::Refused(NO_UTF8_HEADER));
+        }
+        for (to, outcome) in self.outgoing.recipients.as_slice().iter().zip(&mut self.outcomes) {
+            if !to.local.is_ascii() {
+                *outcome = Some(Outcome::Refused(NO_UTF8_ADDRESS));
+            }
+        }
+    }
+
+    /// The server has `len` bytes of it; whether that can be.
+    fn go_on_at(&mut self, len: u64) -> bool {
+        (self.sent, self.held) = (len, len);
+        len <= self.outgoing.size
+    }
+
     fn take_outcomes(&mut self) -> Vec<Outcome> {
         self.outcomes.drain(..).map(|outcome| outcome.unwrap_or(Outcome::Deferred(NO_ANSWER))).collect()
     }
@@ -87,8 +125,14 @@ impl Letter {
         if self.outgoing.eight_bit && peer.eight_bit {
             line.push_str(" BODY=8BITMIME");
         }
+        if peer.utf8 && self.needs_utf8() {
+            line.push_str(" SMTPUTF8");
+        }
         if proved {
             line.push_str(&format!(" LETTER={}", self.outgoing.id.to_hex()));
+        }
+        if self.checkpoint {
+            line.push_str(&format!(" TRANSID={}", self.outgoing.id.transaction()));
         }
         line
     }
@@ -109,6 +153,12 @@ impl Client {
             letter.settle(&Outcome::Refused(TOO_LARGE));
             return self.done(letter.take_outcomes());
         }
+        if !peer.utf8 {
+            letter.do_without_utf8();
+            if !letter.is_wanted() {
+                return self.done(letter.take_outcomes());
+            }
+        }
         self.prove();
         let ours = peer.is_onionskin();
         letter.chunked = ours && peer.chunking && peer.pipelining;
@@ -117,8 +167,10 @@ impl Client {
             self.script.push_back((Expect::Rset, "RSET".to_owned()));
         }
         let proved = ours && self.config.prove.is_some();
+        letter.checkpoint = proved && letter.chunked && !letter.eager && peer.checkpoint && peer.size;
         self.script.push_back((Expect::Mail, letter.mail_line(peer, proved)));
-        for (at, recipient) in letter.outgoing.recipients.as_slice().iter().enumerate() {
+        let wanted = letter.outgoing.recipients.as_slice().iter().enumerate();
+        for (at, recipient) in wanted.filter(|(at, _)| letter.outcomes[*at].is_none()) {
             self.script.push_back((Expect::Rcpt(at), format!("RCPT TO:<{}>", recipient.full())));
         }
         if !letter.chunked && peer.pipelining {
@@ -144,9 +196,10 @@ impl Client {
             return self.done(outcomes);
         }
         if letter.chunked {
-            self.out.extend_from_slice(format!("BDAT {} LAST\r\n", letter.outgoing.size).as_bytes());
+            let missing = letter.outgoing.size - letter.held;
+            self.out.extend_from_slice(format!("BDAT {missing} LAST\r\n").as_bytes());
             self.expected.push_back(Expect::End);
-            letter.content = if letter.outgoing.size == 0 { Content::Over } else { Content::Going };
+            letter.content = if missing == 0 { Content::Over } else { Content::Going };
         } else {
             self.out.extend_from_slice(b"DATA\r\n");
             self.expected.push_back(Expect::Data);
@@ -164,10 +217,27 @@ impl Client {
         }
     }
 
+    /// From which byte of the content on.
+    pub(super) fn body_at(&self) -> u64 {
+        match &self.work {
+            Some(Work::Letter(letter)) => letter.sent,
+            _ => 0,
+        }
+    }
+
+    /// Whether the MAIL in hand said TRANSID.
+    pub(super) fn asked_for_checkpoint(&self) -> bool {
+        matches!(&self.work, Some(Work::Letter(letter)) if letter.checkpoint)
+    }
+
     /// Puts content on its way. What would break the framing is refused here, and the session with it, because the
     /// server has already been told that content comes.
     pub(super) fn take_body(&mut self, content: &[u8]) {
         let Some(Work::Letter(letter)) = &mut self.work else { return };
+        if letter.sent == letter.held && letter.held > 0 {
+            // Whether a CR stands before it was looked at when that was sent.
+            letter.line_ends = LineEnds::behind(content.first() == Some(&b'\n'));
+        }
         letter.sent += content.len() as u64;
         let whole = letter.sent == letter.outgoing.size;
         let checked = letter.line_ends.check(content);
@@ -201,6 +271,12 @@ impl Client {
         let Some(Work::Letter(letter)) = &mut self.work else { return };
         let positive = reply.is_positive();
         match expected {
+            Expect::Mail if reply.code == 355 => {
+                let offset = reply.text.split([' ', '\n']).next().and_then(|word| word.parse().ok());
+                if !offset.is_some_and(|offset| letter.go_on_at(offset)) {
+                    self.fail(Cause::Violation(Violation::OutOfTurn));
+                }
+            }
             Expect::Mail if !positive => {
                 letter.settle(&outcome(expected, reply));
                 // To a server without PIPELINING nothing more was said; there is no point in it now.

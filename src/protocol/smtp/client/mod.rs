@@ -62,6 +62,8 @@ pub struct Outgoing {
     pub size: u64,
     /// The content has bytes over 127.
     pub eight_bit: bool,
+    /// The header has UTF-8 in it: only a server with SMTPUTF8 takes it (RFC 6531).
+    pub utf8_header: bool,
 }
 
 /// What became of a letter for one recipient.
@@ -117,6 +119,9 @@ pub enum Step {
     Read(Read),
     /// Give `body` 1 to `max` bytes of the content.
     WantBody {
+        /// From this byte of it. It is not always where the last piece ended: what the server has from an earlier try
+        /// is not sent again (RFC 1845).
+        at: u64,
         /// Never more than [`limits::BODY_CHUNK_LEN_MAX`] nor than what is missing.
         max: usize,
     },
@@ -283,7 +288,7 @@ impl Client {
         let wanted = self.body_wanted();
         // Content joins the commands before it in one write.
         if wanted > 0 && self.out.len() < limits::BODY_CHUNK_LEN_MAX {
-            return Some(Step::WantBody { max: wanted });
+            return Some(Step::WantBody { at: self.body_at(), max: wanted });
         }
         if !self.out.is_empty() {
             return Some(Step::Send(std::mem::take(&mut self.out)));

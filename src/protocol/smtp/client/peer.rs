@@ -12,6 +12,10 @@ pub struct Peer {
     pub chunking: bool,
     /// 8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub utf8: bool,
+    /// CHECKPOINT (RFC 1845).
+    pub checkpoint: bool,
     /// ETRN (RFC 1985).
     pub etrn: bool,
     /// SIZE (RFC 1870), in bytes, if it names a limit.
@@ -33,6 +37,8 @@ impl Peer {
                 "PIPELINING" => peer.pipelining = true,
                 "CHUNKING" => peer.chunking = true,
                 "8BITMIME" => peer.eight_bit = true,
+                "SMTPUTF8" => peer.utf8 = true,
+                "CHECKPOINT" => peer.checkpoint = true,
                 "ETRN" => peer.etrn = true,
                 "SIZE" => {
                     peer.size = true;

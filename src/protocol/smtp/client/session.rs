@@ -128,10 +128,10 @@ impl Client {
         if reply.code == 421 {
             return self.fail(Cause::ShutDown(reply));
         }
-        // Only DATA is answered with "go on".
-        if (reply.code / 100 == 3) != (expected == Expect::Data && reply.code == 354)
-            || expected == Expect::Data && reply.is_positive()
-        {
+        // Only DATA is answered with "go on", and only MAIL that asked for it with "go on there".
+        let go_on = expected == Expect::Data && reply.code == 354
+            || expected == Expect::Mail && reply.code == 355 && self.asked_for_checkpoint();
+        if (reply.code / 100 == 3) != go_on || expected == Expect::Data && reply.is_positive() {
             return self.fail(Violation::OutOfTurn.into());
         }
         match expected {

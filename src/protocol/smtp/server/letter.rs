@@ -1,11 +1,11 @@
 //! MAIL, RCPT, DATA and BDAT: whose letter is taken for whom, and in which order.
 
 use super::session::{State, Transaction, Way, refusal};
-use super::{Envelope, Role, Server, replies};
+use super::{Envelope, Held, Role, Sending, Server, replies};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::Recipients;
 use crate::model::policy::{ECHO, RECIPIENTS_MAX};
-use crate::protocol::smtp::command::Mail;
+use crate::protocol::smtp::command::{Mail, NEED_UTF8};
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
 use crate::protocol::smtp::reply::Reply;
@@ -25,17 +25,52 @@ impl Server {
             return self.end(replies::TOO_MANY_LETTERS);
         }
         self.facts.letters += 1;
+        let checkpoint = mail.checkpoint && self.facts.proved.is_some() && mail.size.is_some();
         self.transaction = Some(Transaction {
             from: mail.from,
             size: mail.size,
             body: mail.body,
             letter: mail.letter,
+            utf8: mail.utf8,
+            checkpoint,
+            held: 0,
             recipients: Vec::new(),
             begun: false,
             len: 0,
             line_ends: LineEnds::default(),
         });
-        self.say(&replies::SENDER_OK);
+        if checkpoint {
+            self.state = State::AskCheckpoint;
+        } else {
+            self.say(&replies::SENDER_OK);
+        }
+    }
+
+    /// What [`super::Checkpoint`] shows.
+    pub(super) fn sending(&self) -> Sending {
+        let letter = self.transaction.as_ref().expect("AskCheckpoint is reached only inside a transaction");
+        Sending {
+            from: self.facts.proved.expect("a checkpoint is only for a proved onion"),
+            letter: letter.letter.expect("a checkpoint names a letter"),
+            size: letter.size.expect("a checkpoint needs a size"),
+        }
+    }
+
+    /// The driver's answer to [`super::Checkpoint`].
+    pub(super) fn found_here(&mut self, held: Option<Held>) {
+        let (State::AskCheckpoint, Some(letter)) = (self.leave(State::Command), &mut self.transaction) else {
+            return;
+        };
+        match held {
+            Some(held) => {
+                letter.held = held.len;
+                letter.len = held.len;
+                letter.line_ends = LineEnds::behind(held.after_cr);
+                let text = format!("{} is the transaction offset", held.len);
+                self.say(&replies::CHECKPOINT.saying(text));
+            }
+            None => self.say(&replies::SENDER_OK),
+        }
     }
 
     fn may_mail(&self, mail: &Mail) -> Result<(), Reply> {
@@ -69,7 +104,7 @@ impl Server {
     }
 
     pub(super) fn rcpt(&mut self, path: &Path) {
-        let taken = self.may_rcpt().and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
+        let taken = self.may_rcpt(path).and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
         match (taken, &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
                 if !transaction.recipients.contains(&address) {
@@ -82,13 +117,16 @@ impl Server {
         }
     }
 
-    fn may_rcpt(&self) -> Result<(), Reply> {
+    fn may_rcpt(&self, path: &Path) -> Result<(), Reply> {
         if self.is_locked() {
             return Err(replies::LOGIN_FIRST);
         }
         let transaction = self.transaction.as_ref().ok_or(replies::MAIL_FIRST)?;
         if transaction.begun {
             return Err(replies::IN_CHUNKS);
+        }
+        if !path.is_ascii() && !transaction.utf8 {
+            return Err(NEED_UTF8);
         }
         if transaction.recipients.len() >= RECIPIENTS_MAX {
             Err(replies::TOO_MANY_RECIPIENTS)
@@ -161,8 +199,10 @@ impl Server {
 
     pub(super) fn data(&mut self) {
         let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.begun);
+        let held = self.transaction.as_ref().is_some_and(|transaction| transaction.held > 0);
         match self.may_begin() {
             Err(reply) => self.say(&reply),
+            Ok(()) if held => self.say(&replies::ONLY_CHUNKS),
             Ok(()) if begun => self.say(&replies::IN_CHUNKS),
             Ok(()) => self.state = State::AskBegin(Way::Data),
         }
@@ -172,15 +212,21 @@ impl Server {
         if len > self.config.size_max.saturating_add(limits::SKIP_LEN_MAX) {
             return self.end(replies::TOO_LARGE);
         }
-        let (sum, begun) = self
-            .transaction
-            .as_ref()
-            .map_or((len, false), |transaction| (transaction.len.saturating_add(len), transaction.begun));
+        let letter = self.transaction.as_ref();
+        let sum = letter.map_or(0, |letter| letter.len).saturating_add(len);
+        let begun = letter.is_some_and(|letter| letter.begun);
+        // Pieces of several tries are put together: their sum must be the letter that was announced.
+        let announced = letter.filter(|letter| letter.checkpoint).and_then(|letter| letter.size);
+        let misfit = announced.is_some_and(|size| sum > size || last && sum < size);
         self.state = match self.may_begin() {
             Err(reply) => State::Skip { left: len, reply },
             Ok(()) if sum > self.config.size_max => {
                 self.drop_transaction();
                 State::Skip { left: len, reply: replies::TOO_LARGE }
+            }
+            Ok(()) if misfit => {
+                self.drop_transaction();
+                State::Skip { left: len, reply: replies::OTHER_LENGTH }
             }
             Ok(()) if begun => State::Chunk { left: len, last },
             Ok(()) => State::AskBegin(Way::Chunk { len, last }),
@@ -191,7 +237,7 @@ impl Server {
     pub(super) fn envelope(&self) -> Envelope {
         let transaction = self.transaction.as_ref().expect("AskBegin is reached only inside a transaction");
         let all_of_it = match self.state {
-            State::AskBegin(Way::Chunk { len, last: true }) => Some(len),
+            State::AskBegin(Way::Chunk { len, last: true }) => Some(transaction.held + len),
             _ => None,
         };
         Envelope {
@@ -200,6 +246,8 @@ impl Server {
                 .expect("AskBegin is reached only with a recipient"),
             size_hint: all_of_it.or(transaction.size),
             body: transaction.body,
+            utf8: transaction.utf8,
+            held: transaction.held,
             letter: transaction.letter,
             proved: self.facts.proved,
             user: self.facts.user.clone(),
@@ -226,8 +274,12 @@ impl Server {
     /// The driver refuses the letter before its content.
     pub(super) fn refuse(&mut self, reply: Reply) {
         if let State::AskBegin(way) = self.leave(State::Command) {
-            self.drop_transaction();
             let reply = refusal(reply);
+            if reply.is_transient() {
+                self.suspend_transaction();
+            } else {
+                self.drop_transaction();
+            }
             match way {
                 Way::Data => self.say(&reply),
                 Way::Chunk { len, .. } => self.state = State::Skip { left: len, reply },

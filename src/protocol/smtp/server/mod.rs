@@ -63,6 +63,10 @@ pub struct Envelope {
     pub size_hint: Option<u64>,
     /// From BODY=.
     pub body: BodyKind,
+    /// SMTPUTF8 was said (RFC 6531).
+    pub utf8: bool,
+    /// So many bytes of the letter are here already, as the driver said at [`Step::Checkpoint`]; the rest comes.
+    pub held: u64,
     /// From LETTER=; only with `proved`.
     pub letter: Option<LetterId>,
     /// The onion that this session has proved; `from` is then of this onion, or `Null`.
@@ -71,6 +75,26 @@ pub struct Envelope {
     pub user: Option<String>,
     /// What the caller said its name is. Not to be trusted.
     pub hello: String,
+}
+
+/// A letter that may be here in part (RFC 1845).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sending {
+    /// The proved onion that brings it.
+    pub from: OnionAddress,
+    /// Its id.
+    pub letter: LetterId,
+    /// Its whole length in bytes.
+    pub size: u64,
+}
+
+/// What is here of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// So many bytes, from its beginning.
+    pub len: u64,
+    /// The last of them is a CR.
+    pub after_cr: bool,
 }
 
 /// What the driver does next.
@@ -91,6 +115,8 @@ pub enum Step<'a> {
     },
     /// The caller has proved that it holds this onion's key.
     Proved(OnionAddress),
+    /// How much of this letter is here from before? Whoever answers holds it until `Begin` or `Discard` or `Suspend`.
+    Checkpoint(Checkpoint<'a>),
     /// Take this letter, or not?
     Begin(Begin<'a>),
     /// Content of the letter, in order, not empty, at most [`limits::READ_LEN_MAX`] bytes.
@@ -99,6 +125,8 @@ pub enum Step<'a> {
     Finish(Finish<'a>),
     /// The letter that was begun will not be finished: throw away what came of it.
     Discard,
+    /// The session breaks in the midst of the letter of the last `Checkpoint`: keep what is here of it, if you like.
+    Suspend,
     /// The proved onion asks for what waits for it (RFC 1985). It was answered already, the same in every case.
     Etrn(OnionAddress),
     /// Close the stream. Said again and again from now on.
@@ -111,6 +139,14 @@ pub enum Step<'a> {
 pub struct Login<'a> {
     server: &'a mut Server,
     user: String,
+}
+
+/// What is here of a letter? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct Checkpoint<'a> {
+    server: &'a mut Server,
+    sending: Sending,
 }
 
 /// May this letter come? Dropped unanswered, it is asked again.
@@ -137,6 +173,18 @@ impl Login<'_> {
     /// Answers with the user's verifiers, all of one salt; none if there is no such user.
     pub fn answer(self, verifiers: &[Verifier]) {
         self.server.found(verifiers);
+    }
+}
+
+impl Checkpoint<'_> {
+    /// Which letter.
+    pub fn sending(&self) -> Sending {
+        self.sending
+    }
+
+    /// Answers; with `None` the letter comes from its beginning. More than the whole letter is none of it.
+    pub fn answer(self, held: Option<Held>) {
+        self.server.found_here(held.filter(|held| held.len > 0 && held.len <= self.sending.size));
     }
 }
 
@@ -177,10 +225,12 @@ enum Event {
     Login(String),
     LoggedIn { user: String, verifier: usize },
     Proved(OnionAddress),
+    Checkpoint(Sending),
     Begin(Envelope),
     Body(Vec<u8>),
     Finish,
     Discard,
+    Suspend,
     Etrn(OnionAddress),
     Close,
 }
@@ -229,10 +279,12 @@ impl Server {
             Event::Login(user) => Step::Login(Login { server: self, user }),
             Event::LoggedIn { user, verifier } => Step::LoggedIn { user, verifier },
             Event::Proved(onion) => Step::Proved(onion),
+            Event::Checkpoint(sending) => Step::Checkpoint(Checkpoint { server: self, sending }),
             Event::Begin(envelope) => Step::Begin(Begin { server: self, envelope }),
             Event::Body(content) => Step::Body(content),
             Event::Finish => Step::Finish(Finish { server: self }),
             Event::Discard => Step::Discard,
+            Event::Suspend => Step::Suspend,
             Event::Etrn(onion) => Step::Etrn(onion),
             Event::Close => Step::Close,
         }
@@ -257,6 +309,13 @@ impl Server {
     /// The caller will send nothing more. What has come is still worked off.
     pub fn eof(&mut self) {
         self.eof = true;
+    }
+
+    /// The stream is of no more use, whatever has come: ends the session without a word.
+    pub fn cut(&mut self) {
+        self.input.consume(usize::MAX);
+        self.out.clear();
+        self.lose();
     }
 
     /// The time for a [`Read`] is over: says 421 and closes.
@@ -310,6 +369,7 @@ impl Server {
             State::Command => self.advance_command(),
             State::Sasl(_) => self.advance_sasl(),
             State::Lookup { user, .. } => Some(Event::Login(user.clone())),
+            State::AskCheckpoint => Some(Event::Checkpoint(self.sending())),
             State::AskBegin(_) => Some(Event::Begin(self.envelope())),
             State::Text(_) => self.advance_text(),
             State::Chunk { .. } => self.advance_chunk(),

@@ -7,6 +7,7 @@ pub(super) const SENDER_OK: Reply = Reply::new(250, 1, 0, "Sender taken");
 pub(super) const RECIPIENT_OK: Reply = Reply::new(250, 1, 5, "Recipient taken");
 pub(super) const CHUNK_OK: Reply = Reply::new(250, 0, 0, "Chunk taken");
 pub(super) const KEPT: Reply = Reply::new(250, 0, 0, "The letter is kept");
+pub(super) const CHECKPOINT: Reply = Reply::bare(355, "");
 pub(super) const GO_ON: Reply = Reply::bare(354, "Send the text, and end it with CRLF . CRLF");
 pub(super) const BYE: Reply = Reply::new(221, 0, 0, "Bye");
 pub(super) const HELP: Reply =
@@ -25,6 +26,7 @@ pub(super) const MAIL_FIRST: Reply = Reply::new(503, 5, 1, "MAIL first");
 pub(super) const RCPT_FIRST: Reply = Reply::new(503, 5, 1, "No recipient was taken");
 pub(super) const MAIL_OPEN: Reply = Reply::new(503, 5, 1, "A letter is already begun");
 pub(super) const IN_CHUNKS: Reply = Reply::new(503, 5, 1, "The letter is already coming in chunks");
+pub(super) const ONLY_CHUNKS: Reply = Reply::new(503, 5, 1, "After 355 the rest of the letter comes by BDAT");
 pub(super) const AUTH_ONCE: Reply = Reply::new(503, 5, 1, "Only one AUTH, and not inside a letter");
 
 pub(super) const AUTH_FIRST: Reply = Reply::new(530, 7, 0, "AUTH first");
@@ -58,6 +60,7 @@ pub(super) const BAD_ONION: Reply = Reply::new(550, 1, 3, "");
 
 pub(super) const BROKEN_LINES: Reply =
     Reply::new(554, 6, 0, "The letter has a CR or LF that is not part of a CRLF");
+pub(super) const OTHER_LENGTH: Reply = Reply::new(554, 6, 0, "The letter has another length than SIZE said");
 pub(super) const NUL: Reply = Reply::new(554, 6, 0, "The letter has a NUL byte");
 pub(super) const LONG_LINE: Reply = Reply::new(
     554,

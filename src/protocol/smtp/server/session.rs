@@ -25,6 +25,8 @@ pub(super) enum State {
     Sasl(Exchange),
     /// The driver is asked for a user's verifiers.
     Lookup { exchange: Exchange, user: String },
+    /// The driver is asked what is here of the letter already.
+    AskCheckpoint,
     /// The driver is asked whether the letter may come.
     AskBegin(Way),
     /// A DATA text is coming.
@@ -75,10 +77,16 @@ pub(super) struct Transaction {
     pub(super) size: Option<u64>,
     pub(super) body: BodyKind,
     pub(super) letter: Option<LetterId>,
+    /// SMTPUTF8 was said.
+    pub(super) utf8: bool,
+    /// What comes of it before the session breaks is kept for the next one.
+    pub(super) checkpoint: bool,
+    /// So much of it was here before, in bytes.
+    pub(super) held: u64,
     pub(super) recipients: Vec<MailAddress>,
     /// The driver has said that it may come.
     pub(super) begun: bool,
-    /// Content so far, in bytes.
+    /// Content so far, in bytes, with what was held.
     pub(super) len: u64,
     pub(super) line_ends: LineEnds,
 }
@@ -105,7 +113,7 @@ impl Server {
 
     /// Says the last reply and closes, reading on for a while so that the caller gets to see it.
     pub(super) fn end(&mut self, reply: Reply) {
-        self.drop_transaction();
+        self.suspend_transaction();
         self.say(&reply);
         self.input.consume(usize::MAX);
         self.state = State::Drain { left: limits::DRAIN_LEN_MAX };
@@ -113,14 +121,24 @@ impl Server {
 
     /// The caller is gone.
     pub(super) fn lose(&mut self) {
-        self.drop_transaction();
+        self.suspend_transaction();
         self.state = State::Closed;
     }
 
-    /// Forgets the letter in hand, and tells the driver if it knows of it.
+    /// Forgets the letter in hand for good, and tells the driver if it knows of it.
     pub(super) fn drop_transaction(&mut self) {
-        if self.transaction.take().is_some_and(|transaction| transaction.begun) {
+        if self.transaction.take().is_some_and(|letter| letter.begun || letter.checkpoint) {
             self.events.push_back(Event::Discard);
+        }
+    }
+
+    /// The same, but nothing is wrong with the letter: what is here of it may serve the next try.
+    pub(super) fn suspend_transaction(&mut self) {
+        if self.transaction.as_ref().is_some_and(|letter| letter.checkpoint) {
+            self.transaction = None;
+            self.events.push_back(Event::Suspend);
+        } else {
+            self.drop_transaction();
         }
     }
 
@@ -186,7 +204,7 @@ impl Server {
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial),
             Command::Etrn(node) => self.etrn(&node),
             Command::Rset => {
-                self.drop_transaction();
+                self.suspend_transaction();
                 self.say(&replies::OK);
             }
             Command::Noop => self.say(&replies::OK),
@@ -194,7 +212,7 @@ impl Server {
             Command::Vrfy => self.say(&replies::CANNOT_VERIFY),
             Command::Help => self.say(&replies::HELP),
             Command::Quit => {
-                self.drop_transaction();
+                self.suspend_transaction();
                 self.say(&replies::BYE);
                 self.state = State::Closed;
             }
@@ -207,17 +225,20 @@ impl Server {
     }
 
     fn hello(&mut self, name: String, extended: bool) {
-        self.drop_transaction();
+        self.suspend_transaction();
         self.facts.hello = Some(name);
         self.facts.extended = extended;
         let mut text = self.own_name();
         if extended {
-            text.push_str("\nPIPELINING\n8BITMIME\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE ");
+            text.push_str("\nPIPELINING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE ");
             text.push_str(&self.config.size_max.to_string());
             match &self.config.role {
                 Role::Onion { cookie } => {
                     let cookie = LetterId(*cookie).to_hex();
-                    text.push_str(&format!("\nETRN\nAUTH {}\nONIONSKIN 1 {cookie}", proof::MECHANISM));
+                    text.push_str(&format!(
+                        "\nCHECKPOINT\nETRN\nAUTH {}\nONIONSKIN 1 {cookie}",
+                        proof::MECHANISM
+                    ));
                 }
                 Role::Submission { .. } => text.push_str("\nAUTH PLAIN SCRAM-SHA-256"),
             }

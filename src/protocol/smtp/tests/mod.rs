@@ -59,6 +59,7 @@ pub(super) fn outgoing(recipients: &[&str], size: usize) -> Outgoing {
         id: LetterId([0x1d; 16]),
         size: size as u64,
         eight_bit: false,
+        utf8_header: false,
     }
 }
 
@@ -69,6 +70,8 @@ pub(super) struct Seen {
     /// Letters that were finished.
     pub(super) letters: Vec<(Envelope, Vec<u8>)>,
     pub(super) begun: usize,
+    /// Letters whose session broke, as far as they came, with their id.
+    pub(super) suspended: Vec<(LetterId, Vec<u8>)>,
     pub(super) discarded: usize,
     pub(super) proved: Vec<OnionAddress>,
     pub(super) etrns: Vec<OnionAddress>,
@@ -80,6 +83,8 @@ pub(super) struct Driven {
     pub(super) server: Server,
     pub(super) seen: Seen,
     open: Option<(Envelope, Vec<u8>)>,
+    /// What is here of a letter that is announced.
+    held: Option<(LetterId, Vec<u8>)>,
     /// What was told, in words.
     pub(super) log: Vec<String>,
     closed: bool,
@@ -105,6 +110,7 @@ impl Driven {
             server,
             seen: Seen::default(),
             open: None,
+            held: None,
             log: Vec::new(),
             closed: false,
             refuse_begin: None,
@@ -140,13 +146,24 @@ impl Driven {
                     self.note(&format!("etrn {}", onion.host()));
                     self.seen.etrns.push(onion);
                 }
+                server::Step::Checkpoint(checkpoint) => {
+                    let sending = checkpoint.sending();
+                    let known = self.seen.suspended.iter().position(|(id, _)| *id == sending.letter);
+                    let content = known.map_or_else(Vec::new, |at| self.seen.suspended.remove(at).1);
+                    let (len, after_cr) = (content.len() as u64, content.last() == Some(&b'\r'));
+                    checkpoint.answer(Some(server::Held { len, after_cr }));
+                    self.note(&format!("checkpoint {} of {}: {len}", sending.letter.to_hex(), sending.size));
+                    assert!(self.held.replace((sending.letter, content)).is_none(), "two letters at once");
+                }
                 server::Step::Begin(begin) => match self.refuse_begin.take() {
                     Some(reply) => begin.refuse(reply),
                     None => {
                         let envelope = begin.accept();
+                        let (_, held) = self.held.take().unwrap_or((LetterId([0; 16]), Vec::new()));
+                        assert_eq!(envelope.held, held.len() as u64);
                         self.seen.begun += 1;
                         self.note(&summary(&envelope));
-                        assert!(self.open.replace((envelope, Vec::new())).is_none(), "two letters at once");
+                        assert!(self.open.replace((envelope, held)).is_none(), "two letters at once");
                     }
                 },
                 server::Step::Body(content) => {
@@ -165,9 +182,19 @@ impl Driven {
                     }
                 }
                 server::Step::Discard => {
-                    self.open.take().expect("only a begun letter is discarded");
-                    self.seen.discarded += 1;
+                    let begun = self.open.take().is_some();
+                    assert!(begun || self.held.take().is_some(), "only a begun letter is discarded");
+                    self.seen.discarded += usize::from(begun);
                     self.note("discard");
+                }
+                server::Step::Suspend => {
+                    let begun =
+                        self.open.take().map(|(envelope, content)| (envelope.letter.unwrap(), content));
+                    let (id, content) = begun.or(self.held.take()).expect("only a checkpoint is suspended");
+                    self.note(&format!("suspend at {}", content.len()));
+                    if !content.is_empty() {
+                        self.seen.suspended.push((id, content));
+                    }
                 }
             }
         }
@@ -202,6 +229,9 @@ fn summary(envelope: &Envelope) -> String {
     let mut words = format!("begin <{}> to {}", envelope.from.full(), to.join(", "));
     if let Some(size) = envelope.size_hint {
         words.push_str(&format!(", size {size}"));
+    }
+    if envelope.utf8 {
+        words.push_str(", utf8");
     }
     if let Some(letter) = envelope.letter {
         words.push_str(&format!(", letter {}", letter.to_hex()));

@@ -13,6 +13,8 @@ pub(super) struct Pair {
     read: usize,
     /// Times that the client had to wait for the server.
     round_trips: usize,
+    /// Bytes of content that the client was given.
+    given: usize,
 }
 
 /// What the client's driver cannot do by itself.
@@ -27,11 +29,11 @@ pub(super) enum End {
 
 impl Pair {
     pub(super) fn new(server: Driven) -> Self {
-        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0 }
+        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0, given: 0 }
     }
 
     /// Runs until the client has something to say to its owner. The content is given in pieces of `piece` bytes.
-    pub(super) fn run(&mut self, mut content: &[u8], piece: usize) -> End {
+    pub(super) fn run(&mut self, content: &[u8], piece: usize) -> End {
         loop {
             match self.client.next() {
                 Step::Send(bytes) => {
@@ -51,9 +53,10 @@ impl Pair {
                     assert!(!answer.is_empty() || closed, "both wait");
                     self.client.feed(&answer).unwrap();
                 }
-                Step::WantBody { max } => {
-                    let (now, later) = content.split_at(max.min(piece).min(content.len()));
-                    content = later;
+                Step::WantBody { at, max } => {
+                    let missing = &content[usize::try_from(at).unwrap()..];
+                    let now = &missing[..max.min(piece).min(missing.len())];
+                    self.given += now.len();
                     self.client.body(now).unwrap();
                 }
                 Step::Done(outcomes) => return End::Done(outcomes),

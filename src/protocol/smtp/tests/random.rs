@@ -119,7 +119,7 @@ fn client_hears(said: &[u8], step: usize) -> (Vec<u8>, Vec<String>) {
                 Some(piece) => client.feed(piece).unwrap(),
                 None => client.eof(),
             },
-            Step::WantBody { max } => client.body(&vec![b'.'; max.min(7)]).unwrap(),
+            Step::WantBody { max, .. } => client.body(&vec![b'.'; max.min(7)]).unwrap(),
             Step::Idle => match pieces.next() {
                 // A driver listens while it has nothing to send.
                 Some(piece) => client.feed(piece).unwrap(),

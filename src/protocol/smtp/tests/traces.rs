@@ -2,7 +2,6 @@
 
 use super::super::client::{Outcome, Step};
 use super::*;
-use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
@@ -108,7 +107,7 @@ impl Machine for Driven {
 /// A client with its driver.
 struct Sender {
     client: Client,
-    content: VecDeque<u8>,
+    content: Vec<u8>,
     sent: Vec<u8>,
     log: Vec<String>,
     closed: bool,
@@ -120,9 +119,9 @@ impl Sender {
             match self.client.next() {
                 Step::Send(bytes) => self.sent.extend(bytes),
                 Step::Read(_) | Step::Idle => return,
-                Step::WantBody { max } => {
-                    let len = max.min(self.content.len());
-                    let piece: Vec<u8> = self.content.drain(..len).collect();
+                Step::WantBody { at, max } => {
+                    let at = usize::try_from(at).unwrap();
+                    let piece = self.content[at..self.content.len().min(at + max)].to_vec();
                     self.client.body(&piece).unwrap();
                 }
                 Step::Done(outcomes) => {
@@ -169,8 +168,14 @@ impl Machine for Sender {
             "etrn" => self.client.etrn().unwrap(),
             "letter" => {
                 let (names, content) = rest.split_once(" | ").unwrap();
-                self.content = content.bytes().collect();
-                let mut letter = outgoing(&names.split(' ').collect::<Vec<_>>(), content.len());
+                // `*` stands for a letter that is too large to be written down: so many lines of sixteen bytes.
+                self.content = match content.strip_prefix('*') {
+                    Some(lines) => b"0123456789abcd\r\n".repeat(lines.parse().unwrap()),
+                    None => content.as_bytes().to_vec(),
+                };
+                let wanted: Vec<&str> = names.split(' ').filter(|name| *name != "utf8").collect();
+                let mut letter = outgoing(&wanted, self.content.len());
+                letter.utf8_header = names.contains("utf8");
                 letter.eight_bit = names.contains("eight");
                 self.client.letter(letter).unwrap();
             }
