@@ -1,6 +1,7 @@
 //! Echo over a real onion service, to see and measure the transport by hand.
 //!
-//! `tor_echo host DIR [NETWORK]` prints its address and every stage, and sends back what arrives.
+//! `tor_echo host DIR [NETWORK]` prints its address and every stage, and sends back what arrives; of a stream that
+//! begins with `SINK` and a length (8 bytes, the highest first) it reads so many bytes more and sends back one.
 //! `tor_echo dial DIR ADDRESS [NETWORK]` dials once a second, and prints how each attempt ended and how long it took.
 //! `RUST_LOG=onion=debug` shows what the keeper finds and repairs.
 //! Start both by `scripts/testnet exec` with the network's file; without the file they use the public Tor network.
@@ -60,6 +61,19 @@ async fn host(transport: Arc<TorTransport>) -> Result<(), Box<dyn std::error::Er
     while let Some(stream) = listener.accept().await {
         tokio::spawn(async move {
             let (mut from, mut to) = split(stream);
+            let mut start = [0; 12];
+            let len = from.read(&mut start).await?;
+            if len == start.len() && start.starts_with(b"SINK") {
+                let wanted = u64::from_be_bytes(start[4..].try_into().expect("eight bytes"));
+                let mut rest = from.take(wanted);
+                copy(&mut rest, &mut tokio::io::sink()).await?;
+                to.write_all(b".").await?;
+                to.flush().await?;
+                // The other side ends the stream, so that the answer is not overtaken.
+                return copy(&mut rest.into_inner(), &mut tokio::io::sink()).await;
+            }
+            to.write_all(&start[..len]).await?;
+            to.flush().await?;
             let copied = copy(&mut from, &mut to).await;
             let _ = to.shutdown().await;
             copied

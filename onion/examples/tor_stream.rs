@@ -1,9 +1,10 @@
 //! Times the bare stream that letters ride on, for `scripts/bench`: a dial, a round trip of a few bytes, and one of as
-//! many bytes as a short letter has, to an echoing onion.
+//! many bytes as a short letter has, to an echoing onion; or many bytes one way.
 //!
-//! `tor_stream DIR ADDRESS NETWORK COUNT same|new` prints one line of JSON per dial. `same` dials again and again with
-//! one client, so that a circuit is open already; `new` starts a new client for each dial, so that nothing is. ADDRESS
-//! is that of a running `tor_echo host`. Only private networks: without the network's file it does not start.
+//! `tor_stream DIR ADDRESS NETWORK COUNT same|new|bulk=BYTES` prints one line of JSON per dial. `same` dials again and again with
+//! one client, so that a circuit is open already; `new` starts a new client for each dial, so that nothing is.
+//! `bulk=BYTES` sends so many and waits for one byte that says they are there; the dial is not counted. ADDRESS is that
+//! of a running `tor_echo host`. Only private networks: without the network's file it does not start.
 
 use onion::tor::{TorConfig, TorTransport};
 use onion::{OnionAddress, Stage, Transport};
@@ -21,6 +22,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const SMALL: usize = 5;
 /// Of a short letter with its commands: three cells, which relays do not hand on at once.
 const LETTER: usize = 1300;
+/// Handed to the stream at once in bulk.
+const BULK_PIECE: usize = 64 * 1024;
+/// For a large amount over a slow machine.
+const BULK_DEADLINE: Duration = Duration::from_secs(900);
 /// Dials that may fail before it is given up.
 const FAILURES_MAX: u32 = 5;
 
@@ -28,13 +33,20 @@ const FAILURES_MAX: u32 = 5;
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [dir, address, network, count, mode] = &arguments[..] else {
-        return Err("usage: tor_stream DIR ADDRESS NETWORK COUNT same|new".into());
+        return Err("usage: tor_stream DIR ADDRESS NETWORK COUNT same|new|bulk=BYTES".into());
     };
     let (address, anew) = (OnionAddress::parse(address)?, mode == "new");
     let (mut left, mut failures) = (count.parse::<u32>()?, 0);
     let mut transport = start(dir, network).await?;
     if !anew {
         once(&transport, address).await?;
+    }
+    if let Some(bytes) = mode.strip_prefix("bulk=") {
+        let bytes = bytes.parse()?;
+        for _ in 0..left {
+            println!("{{\"bulk_ms\":{:.1}}}", bulk(&transport, address, bytes).await?);
+        }
+        return Ok(());
     }
     while left > 0 {
         match once(&transport, address).await {
@@ -87,4 +99,25 @@ async fn once(transport: &TorTransport, address: OnionAddress) -> Result<[f64; 3
         took[place] = begun.elapsed().as_secs_f64() * 1e3;
     }
     Ok(took)
+}
+
+/// Dials, sends so many bytes and hears that they are there; how long it took from the open stream on, in milliseconds.
+async fn bulk(transport: &TorTransport, address: OnionAddress, bytes: u64) -> Result<f64, Box<dyn Error>> {
+    let mut stream = transport.dial(address, PORT, DEADLINE).await?;
+    let begun = Instant::now();
+    let exchange = async {
+        stream.write_all(&[b"SINK", &bytes.to_be_bytes()[..]].concat()).await?;
+        stream.flush().await?;
+        let piece = vec![b'x'; BULK_PIECE];
+        let mut left = bytes;
+        while left > 0 {
+            let len = left.min(BULK_PIECE as u64);
+            stream.write_all(&piece[..len as usize]).await?;
+            left -= len;
+        }
+        stream.flush().await?;
+        stream.read_exact(&mut [0; 1]).await
+    };
+    timeout(BULK_DEADLINE, exchange).await??;
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
 }

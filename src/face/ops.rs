@@ -96,6 +96,7 @@ impl Office {
             "address": self.desk.identity().address().full(),
             "reachable": false,
             "waiting": waiting,
+            "sent_bytes": self.desk.sent_bytes(),
             "imap": port(self.live.as_ref().map(|live| live.imap_port)),
             "smtp": port(self.live.as_ref().map(|live| live.smtp_port)),
             "disk_protected": self.protected,

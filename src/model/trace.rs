@@ -145,7 +145,8 @@ pub struct Arrival<'a> {
 /// The lines to write above a screened header, complete with their line ends.
 ///
 /// `Received` names a peer only if it was proved: over Tor there is nothing else to tell it by. The protocol word is
-/// ESMTPA after a proof, else ESMTP (RFC 3848); UTF8SMTPA and UTF8SMTP if SMTPUTF8 was said (RFC 6531). Times have no seconds, since letters are passed on as attachments.
+/// ESMTPA after a proof, else ESMTP (RFC 3848); UTF8SMTPA and UTF8SMTP if SMTPUTF8 was said (RFC 6531). Times have no
+/// seconds, since letters are passed on as attachments.
 pub fn trace_lines(arrival: &Arrival<'_>) -> Vec<u8> {
     let own = arrival.own.host();
     let return_path = arrival.return_path.map(MailAddress::full).unwrap_or_default();

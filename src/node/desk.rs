@@ -18,6 +18,7 @@ use onion::OnionAddress;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The identity's place of work.
@@ -28,6 +29,7 @@ pub struct Desk {
     pub(crate) orders: Orders,
     pub(crate) trouble: Trouble,
     pub(crate) partials: Arc<Partials>,
+    pub(crate) sent_bytes: AtomicU64,
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
     rng: Mutex<StdRng>,
@@ -67,6 +69,7 @@ impl Desk {
             orders: Orders::default(),
             trouble: Trouble::default(),
             partials: Arc::default(),
+            sent_bytes: AtomicU64::new(0),
             folders,
             callers: Callers::default(),
             rng: Mutex::new(StdRng::from_seed(seed)),
@@ -93,6 +96,11 @@ impl Desk {
     /// The identity.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Bytes given to streams to peers since this desk was set up, commands included, whether or not they arrived.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
     }
 
     /// What is here of large letters whose connection broke.

@@ -15,6 +15,7 @@ use onion::{DialError, OnionAddress, Stream};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
@@ -294,6 +295,7 @@ struct Content {
 /// The client machine and its stream.
 struct Line {
     end: Arc<Notify>,
+    node: Arc<Node>,
     /// The peer asked for a fresh connection: this one may lead to a process that is gone, so wait only briefly.
     hurried: bool,
     client: Client,
@@ -316,6 +318,7 @@ impl Line {
         let client = Client::new(client::Config { server: work.peer, hello: own.host(), prove: Some(prove) });
         let (reader, writer) = tokio::io::split(stream);
         Self {
+            node: node.clone(),
             end: work.end.clone(),
             hurried: false,
             client,
@@ -357,6 +360,7 @@ impl Line {
 
     /// Writes, and listens meanwhile: a server that refuses in the middle of a letter may not read on.
     async fn send(&mut self, bytes: &[u8]) {
+        self.node.desk.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let Self { end, hurried, client, reader, writer, buffer, .. } = self;
         let write = async {
             writer.write_all(bytes).await?;

@@ -1,12 +1,15 @@
 """How long letters take over Tor, beside a bare stream.
 
-  scripts/bench tor [--letters N] [--release] [--binary FILE --examples FOLDER]
+  scripts/bench tor [--letters N] [--bulk N] [--release] [--binary FILE --examples FOLDER]
 
 tor: on the private Tor network, how long a letter takes from submission (the moment before MAIL FROM, on an open
 session) until the peer's IMAP server says in IDLE that it is there: over a warm session, and over a new one with new
 circuits (the author's node is killed and started before each letter, and gets it as soon as letters can leave). Beside
 it, in the same run, what the bare stream takes: connect, and one round trip. Ratios are letter to bare stream.
-  --letters N   so many of each kind (50)
+Bulk: letters of 16 MiB from their 250 at submission until they are visible, on a kept session, and as many bytes over
+a bare stream until one byte says that they are there; the throughput, and its ratio.
+  --letters N   so many of each kind (50; 0: none)
+  --bulk N      so many large ones, and as many bare streams (4; 0: none)
   --release     build with optimisation (slower to build)
   --binary FILE --examples FOLDER   measure these; build nothing
 """
@@ -27,6 +30,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TESTNET = os.path.join(ROOT, "scripts", "testnet")
 ARRIVE_SECS = 120
 REACH_SECS = 180
+BULK_BYTES = 16 * 1024 * 1024
+BULK_SECS = 900
 BODY = "A short letter, as most are.\r\n" * 30
 
 
@@ -120,6 +125,52 @@ def bare(examples, work, network, address, count, mode):
     return [(row["connect_ms"], row["round_trip_ms"], row["letter_trip_ms"]) for row in rows]
 
 
+def bulk_letters(ann, bob, count):
+    """Seconds from 250 until visible of large letters."""
+    watch, session = Watch(bob), ann.submission(timeout=BULK_SECS)
+    watch.stream.settimeout(BULK_SECS)
+    letter(ann, bob, watch, session, "that opens the session")
+    line = os.urandom(37).hex() + "\r\n"
+    body = line * (BULK_BYTES // len(line))
+    took = []
+    for number in range(count):
+        text = f"From: {ann.address}\r\nTo: {bob.address}\r\nSubject: large {number}\r\n\r\n{body}"
+        wanted = watch.there + 1
+        session.sendmail(ann.address, [bob.address], text)
+        accepted = time.monotonic()
+        took.append(watch.until(wanted) - accepted)
+    return took
+
+
+def bare_bulk(args, work, network, address, count):
+    """Seconds for as many bytes over a bare stream."""
+    command = [os.path.join(args.examples, "tor_stream"), os.path.join(work, "stream-bulk"), address, network,
+               str(count), f"bulk={BULK_BYTES}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=BULK_SECS * (count + 1))
+    if done.returncode != 0:
+        raise nodes.Failed(f"tor_stream ended {done.returncode}")
+    return [json.loads(line)["bulk_ms"] / 1e3 for line in done.stdout.splitlines()]
+
+
+def bulk(args, ann, bob, work, network, address):
+    """By turns, so that the machine's load falls on both."""
+    bare_took, letters_took = [], []
+    for _ in range(args.bulk):
+        bare_took += bare_bulk(args, work, network, address, 1)
+        letters_took += bulk_letters(ann, bob, 1)
+    return bare_took, letters_took
+
+
+def bulk_table(bare_took, letters_took):
+    mib = BULK_BYTES / 1024 / 1024
+    rates = [sorted(mib / seconds for seconds in took) for took in (bare_took, letters_took)]
+    middle = [percentile(rate, 0.5) for rate in rates]
+    for text, rate in zip(("bare stream", "letter"), rates):
+        print(f"{text + f', {mib:.0f} MiB':52} {len(rate):4} MiB/s: {rate[0]:.2f} to {rate[-1]:.2f}, "
+              f"median {percentile(rate, 0.5):.2f}")
+    print(f"bulk letter to bare stream: {middle[1] / middle[0]:.2f}")
+
+
 def percentile(values, share):
     """Nearest rank."""
     return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]
@@ -148,6 +199,11 @@ def inside(args):
             node.start()
         for node in (ann, bob):
             nodes.wait_until(f"{node.name} is reachable", REACH_SECS, lambda node=node: node.status()["reachable"])
+        bulk_took = bulk(args, ann, bob, work, network, address) if args.bulk else None
+        if bulk_took:
+            bulk_table(*bulk_took)
+        if not args.letters:
+            return 0
         half = args.letters // 2
         # The machine's load changes: the stream is measured before and after the letters that it is compared with.
         same = bare(args.examples, work, network, address, half, "same")
@@ -191,7 +247,7 @@ def outside(args):
     try:
         bench = os.path.join(ROOT, "scripts", "bench")
         return subprocess.run([TESTNET, "exec", sys.executable, bench, "tor", "--inside", "--letters",
-                               str(args.letters), "--binary", os.path.abspath(args.binary),
+                               str(args.letters), "--bulk", str(args.bulk), "--binary", os.path.abspath(args.binary),
                                "--examples", os.path.abspath(args.examples)]).returncode
     finally:
         if not was_up:
@@ -202,12 +258,13 @@ def run():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("what", choices=["tor"])
     parse.add_argument("--letters", type=int, default=50, metavar="N")
+    parse.add_argument("--bulk", type=int, default=4, metavar="N")
     parse.add_argument("--release", action="store_true")
     parse.add_argument("--binary", metavar="FILE")
     parse.add_argument("--examples", metavar="FOLDER")
     parse.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parse.parse_args()
-    if args.letters < 2 or bool(args.binary) != bool(args.examples):
-        parse.error("at least two letters; --binary and --examples go together")
+    if args.letters == 1 or min(args.letters, args.bulk) < 0 or bool(args.binary) != bool(args.examples):
+        parse.error("at least two letters, or none; --binary and --examples go together")
     return inside(args) if args.inside else outside(args)
 

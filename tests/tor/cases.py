@@ -18,6 +18,10 @@ AWAY_SECS = 60
 LONG_AWAY_SECS = 600
 STOP_SECS = 10
 BIG_BYTES = 50 * 1024 * 1024
+CUTS = 3
+CUT_SECS = 6  # a relay's end is noticed within this, if the stream ran through it
+OVER_MAX = 0.1  # how much more than its size a letter that is cut may cost
+RELAYS = [f"relay{number}" for number in range(5)]
 GROWTH_MAX_KIB = 16 * 1024
 
 
@@ -173,10 +177,15 @@ def told_to_end_a_node_ends_and_leaves_nothing_running(world):
     return "ended after " + " and ".join(f"{seconds:.1f} s" for seconds in took)
 
 
-def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
+def film():
+    """Fifty mebibytes in lines."""
     lines = os.urandom(54 * 1024).hex()
     block = "\r\n".join(lines[at:at + 76] for at in range(0, len(lines), 76)) + "\r\n"
-    body = block * (BIG_BYTES // len(block) + 1)
+    return block * (BIG_BYTES // len(block) + 1)
+
+
+def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
+    body = film()
     subject, before = fresh("the film"), {node.name: mark_memory(node) for node in world.pair}
     begun = time.monotonic()
     world.write(world.ann, world.bob, subject, body)
@@ -194,6 +203,51 @@ def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
                f"{before['bob'] / 1024:.0f} MiB")
     assert max(*growth.values(), reading) <= GROWTH_MAX_KIB, figures
     return figures
+
+
+def a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off(world):
+    """Relays of the path are killed while it is under way. Counted is every byte that the author's node gave to a
+    stream meanwhile: commands, the letter, and what was lost at the cuts."""
+    body, subject, before = film(), fresh("the cut film"), world.ann.status()["sent_bytes"]
+    sent = lambda: world.ann.status()["sent_bytes"] - before
+    begun = time.monotonic()
+    world.write(world.ann, world.bob, subject, body)
+    cuts = []
+    for number in range(1, CUTS + 1):
+        wanted = number * BIG_BYTES // (CUTS + 1)
+        nodes.wait_until(f"{wanted} bytes are out", PATIENCE_SECS, lambda: sent() >= wanted, 0.05)
+        relay, seconds = cut(world)
+        cuts.append(f"{relay} at {sent() / 2**20:.1f} MiB")
+    uid, _ = arrives(world.bob, subject, PATIENCE_SECS * 4, 1)
+    seconds = time.monotonic() - begun
+    nodes.wait_until("the queue knows it", 30, lambda: world.ann.status()["waiting"] == 0)
+    cost = sent()
+    got = body_of(fetch(world.bob, uid))
+    wanted = (body + "\r\n").encode()
+    assert hashlib.sha256(got).digest() == hashlib.sha256(wanted).digest(), f"{len(got)} bytes, other than those sent"
+    over = cost / len(wanted) - 1
+    figures = (f"cut by {', '.join(cuts)}; there after {seconds:.0f} s; {cost} bytes sent for {len(wanted)}, "
+               f"{100 * over:.1f} % more")
+    assert over <= OVER_MAX, figures
+    time.sleep(5)
+    arrives(world.bob, subject, 1)
+    return figures
+
+
+def cut(world):
+    """Kills one relay after the other, and starts each again, until the letter under way has broken off."""
+    tried = tries(world.ann)
+    assert queue(world.ann), "the letter is out already"
+    for relay in RELAYS:
+        testnet("kill", relay)
+        try:
+            _, seconds = nodes.wait_until("the try has failed", CUT_SECS, lambda: tries(world.ann) > tried)
+            return relay, seconds
+        except nodes.Failed:
+            assert queue(world.ann), "the letter is out already"
+        finally:
+            testnet("revive", relay)
+    raise nodes.Failed("no relay's end cuts the stream")
 
 
 def the_disk_holds_no_address_no_key_no_words_and_no_letter(world):
@@ -226,6 +280,7 @@ ALL = [letters_go_both_ways, echo_tells_a_proved_caller_when_its_letter_arrived,
        a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
        a_letter_to_a_stopped_node_arrives_by_itself, a_second_node_on_the_same_data_is_refused,
        told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
+       a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off,
        a_frozen_network_carries_letters_again_when_it_thaws, a_killed_network_carries_letters_again_when_it_is_revived,
        the_disk_holds_no_address_no_key_no_words_and_no_letter]
 

@@ -15,6 +15,8 @@ pub(super) struct Pair {
     round_trips: usize,
     /// Bytes of content that the client was given.
     given: usize,
+    /// So many bytes of the client's still get through; then the wire is cut.
+    left: usize,
 }
 
 /// What the client's driver cannot do by itself.
@@ -29,7 +31,7 @@ pub(super) enum End {
 
 impl Pair {
     pub(super) fn new(server: Driven) -> Self {
-        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0, given: 0 }
+        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0, given: 0, left: usize::MAX }
     }
 
     /// Runs until the client has something to say to its owner. The content is given in pieces of `piece` bytes.
@@ -37,9 +39,16 @@ impl Pair {
         loop {
             match self.client.next() {
                 Step::Send(bytes) => {
-                    for part in bytes.chunks(limits::READ_LEN_MAX) {
+                    let through = bytes.len().min(self.left);
+                    self.left -= through;
+                    for part in bytes[..through].chunks(limits::READ_LEN_MAX) {
                         self.server.run();
                         self.server.server.feed(part).unwrap();
+                    }
+                    if through < bytes.len() {
+                        self.server.server.eof();
+                        assert_eq!(self.server.run(), Pause::Close);
+                        self.client.eof();
                     }
                 }
                 Step::Read(_) => {
@@ -66,6 +75,13 @@ impl Pair {
                 Step::Close => return End::Close,
             }
         }
+    }
+
+    /// A new session with the same server.
+    fn dial_again(&mut self) {
+        self.client = client();
+        self.server.server = server(onion_role());
+        (self.read, self.left) = (self.server.seen.sent.len(), usize::MAX);
     }
 
     fn send(&mut self, recipients: &[&str], content: &[u8]) -> End {
@@ -205,4 +221,50 @@ fn a_proof_for_another_server_is_refused_and_ends_the_session() {
     assert_eq!(reply.code, 535);
     assert_eq!(pair.run(&[], 1), End::Close);
     assert!(pair.server.seen.letters.is_empty());
+}
+
+#[test]
+fn wherever_a_large_letter_is_cut_the_next_session_goes_on_there() {
+    let content = b"0123456789abcd\r\n".repeat(17_000);
+    for cut in [0, 1, 900, 1_003, 70_001, 140_000, 271_800, 272_000, 272_300] {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        pair.left = cut;
+        let End::Failed(Failure { cause: Cause::Lost, .. }) = pair.send_in_pieces(&["bob"], &content, 4096)
+        else {
+            panic!("not cut at {cut}")
+        };
+        let held = pair.server.seen.suspended.first().map_or(0, |(_, held)| held.len());
+        assert!(held + 700 > cut && held <= cut, "{held} bytes came of {cut}");
+        let given = pair.given;
+        pair.dial_again();
+        assert_eq!(codes(&pair.send_in_pieces(&["bob"], &content, 4096)), [250]);
+        assert_eq!(pair.given - given, content.len() - held);
+        assert!(pair.server.seen.letters[0].1 == content && pair.server.seen.suspended.is_empty());
+    }
+}
+
+#[test]
+fn a_part_survives_a_refusal_of_recipients_and_costs_no_upload() {
+    let content = b"0123456789abcd\r\n".repeat(17_000);
+    let mut pair = Pair::new(Driven::new(onion_role()));
+    pair.left = 100_000;
+    assert!(matches!(pair.send_in_pieces(&["bob"], &content, 4096), End::Failed(_)));
+    let given = pair.given;
+    pair.dial_again();
+    assert_eq!(codes(&pair.send_in_pieces(&["nobody"], &content, 4096)), [550]);
+    assert_eq!(pair.given, given);
+    assert_eq!(codes(&pair.send_in_pieces(&["nobody", "bob"], &content, 4096)), [550, 250]);
+    assert!(pair.server.seen.letters[0].1 == content);
+    assert!(pair.given < content.len() + limits::READ_LEN_MAX, "{}", pair.given);
+}
+
+#[test]
+fn a_server_without_checkpoints_gets_large_letters_whole() {
+    let content = b"0123456789abcd\r\n".repeat(17_000);
+    for hidden in [&["CHECKPOINT"][..], &["SIZE"]] {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        pair.hidden = hidden;
+        assert_eq!(codes(&pair.send_in_pieces(&["bob"], &content, 4096)), [250]);
+        assert!(pair.server.seen.letters[0].1 == content && pair.server.seen.suspended.is_empty());
+    }
 }
