@@ -1,10 +1,10 @@
 //! Times the bare stream that letters ride on, for `scripts/bench`: a dial, a round trip of a few bytes, and one of as
 //! many bytes as a short letter has, to an echoing onion; or many bytes one way.
 //!
-//! `tor_stream DIR ADDRESS NETWORK COUNT same|new|bulk=BYTES` prints one line of JSON per dial. `same` dials again and again with
-//! one client, so that a circuit is open already; `new` starts a new client for each dial, so that nothing is.
-//! `bulk=BYTES` sends so many and waits for one byte that says they are there; the dial is not counted. ADDRESS is that
-//! of a running `tor_echo host`. Only private networks: without the network's file it does not start.
+//! `tor_stream DIR ADDRESS NETWORK COUNT same|new|bulk=BYTES` prints one line of JSON per dial. `same` dials again and
+//! again with one client, so that a circuit is open already; `new` starts a new client for each dial, so that nothing
+//! is. `bulk=BYTES` sends so many and waits for one byte that says they are there; the dial is not counted. ADDRESS is
+//! that of a running `tor_echo host`. Only private networks: without the network's file it does not start.
 
 use onion::tor::{TorConfig, TorTransport};
 use onion::{OnionAddress, Stage, Transport};

@@ -355,3 +355,74 @@ async fn what_a_caller_of_tomorrow_says_is_refused_and_the_session_goes_on() {
     caller.send(&from, &[&to], letter_of(&from, &[&to], "still here").as_bytes()).await.taken();
     assert_eq!(world.subjects(bob, "INBOX").await, ["still here"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_at_any_operation_of_a_resumed_letter_leaves_one_whole_copy() {
+    let mut world = World::new(81, slow());
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    for victim in [bob, ann] {
+        for n in 0.. {
+            let subject = format!("power cut at {n} of {victim:?}");
+            let before = sent(&world, ann, bob);
+            let content = write_film(&world, ann, bob, &subject, 1 << 20).await;
+            sent_more(&world, ann, bob, before, 600_000).await;
+            world.network.cut_streams(world.onion(bob));
+            within(minutes(1), "a part is kept", async || world.node(bob).desk.partials().count().0 == 1)
+                .await;
+            world.cut_power_at(victim, n);
+            pass(minutes(6)).await;
+            let struck = world.has_lost_power(victim);
+            let how = [AfterCrash::Lost, AfterCrash::Kept, AfterCrash::Torn(n)][(n % 3) as usize];
+            world.crash(victim, how).await;
+            world.start(victim).await;
+            arrived(&world, bob, &subject, minutes(30)).await;
+            pass(minutes(20)).await;
+            arrived(&world, bob, &subject, Duration::ZERO).await;
+            assert!(world.queue(ann).await.is_empty(), "{subject}: nothing waits any more");
+            assert_eq!(world.node(bob).desk.partials().count(), (0, 0));
+            let found = world.mailbox(bob, "INBOX").await.pop().unwrap();
+            assert!(found.content() == content, "{subject}: byte for byte");
+            delete_all(&world, bob).await;
+            if !struck {
+                assert!(n > 10, "the operations were counted: {n}");
+                break;
+            }
+        }
+    }
+}
+
+/// Empties an inbox, so that looking into it stays quick.
+async fn delete_all(world: &World, id: NodeId) {
+    let mut reader = world.reader(id).await;
+    for line in ["SELECT INBOX", "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"] {
+        reader.ask(line).await.taken();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_forgets_parts_and_nothing_else() {
+    let mut world = World::new(82, Conditions::default());
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    world.write(ann, bob, "kept").await.taken();
+    arrived(&world, bob, "kept", minutes(1)).await;
+    send_part(&world, 9, bob, 1, 100_000).await;
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(world.node(bob).desk.partials().count(), (1, 100_000));
+    let disk = world.disk(bob);
+    disk.set_capacity(Some(disk.used() + 10_000));
+    let (from, to) = (world.stranger(8), world.address(bob));
+    let letter = letter_of(&from, &[&to], "too much") + &"x".repeat(70).repeat(10_000);
+    let mut other = world.call(8, bob).await.unwrap();
+    other.prove(8, world.onion(bob)).await.taken();
+    other.ask(&format!("MAIL FROM:<{from}>")).await.taken();
+    other.ask(&format!("RCPT TO:<{to}>")).await.taken();
+    other.write(format!("BDAT {} LAST\r\n{letter}", letter.len()).as_bytes()).await.unwrap();
+    assert!(other.hear().await.refusal().starts_with("452"));
+    assert_eq!(world.node(bob).desk.partials().count(), (0, 0));
+    assert_eq!(world.subjects(bob, "INBOX").await, ["kept"]);
+    disk.set_capacity(None);
+    world.write(ann, bob, "goes on").await.taken();
+    arrived(&world, bob, "goes on", minutes(10)).await;
+}
