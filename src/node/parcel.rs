@@ -59,7 +59,10 @@ pub(super) enum Kind {
 
 enum Stage {
     Header(HeaderCutter),
-    Content { head: Head, sink: Sink },
+    Content {
+        head: Head,
+        sink: Sink,
+    },
     Broken,
     /// It is in the mailbox since an earlier try.
     Kept,
@@ -109,7 +112,14 @@ impl Parcel {
     /// Goes on where an earlier try broke off.
     pub(super) fn resume(desk: Arc<Desk>, kind: Kind, begun: Unfinished) -> Self {
         let Unfinished { head, writer, len, last } = begun;
-        Self { desk, kind, stage: Stage::Content { head, sink: Sink::Store(writer) }, refused: None, len, last }
+        Self {
+            desk,
+            kind,
+            stage: Stage::Content { head, sink: Sink::Store(writer) },
+            refused: None,
+            len,
+            last,
+        }
     }
 
     /// Stands for a letter that was kept before.
