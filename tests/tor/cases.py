@@ -19,7 +19,7 @@ LONG_AWAY_SECS = 600
 STOP_SECS = 10
 BIG_BYTES = 50 * 1024 * 1024
 CUTS = 3
-CUT_SECS = 6  # a relay's end is noticed within this, if the stream ran through it
+CUT_SECS = 60  # the end of a stream's relays is noticed within this
 OVER_MAX = 0.1  # how much more than its size a letter that is cut may cost
 RELAYS = [f"relay{number}" for number in range(5)]
 GROWTH_MAX_KIB = 16 * 1024
@@ -206,7 +206,7 @@ def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
 
 
 def a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off(world):
-    """Relays of the path are killed while it is under way. Counted is every byte that the author's node gave to a
+    """The five relays are killed while it is under way. Counted is every byte that the author's node gave to a
     stream meanwhile: commands, the letter, and what was lost at the cuts."""
     body, subject, before = film(), fresh("the cut film"), world.ann.status()["sent_bytes"]
     sent = lambda: world.ann.status()["sent_bytes"] - before
@@ -216,8 +216,8 @@ def a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off(world):
     for number in range(1, CUTS + 1):
         wanted = number * BIG_BYTES // (CUTS + 1)
         nodes.wait_until(f"{wanted} bytes are out", PATIENCE_SECS, lambda: sent() >= wanted, 0.05)
-        relay, seconds = cut(world)
-        cuts.append(f"{relay} at {sent() / 2**20:.1f} MiB")
+        cuts.append(f"{sent() / 2**20:.1f} MiB (noticed after {cut(world):.1f} s)")
+        world.ann.command("queue", "retry")  # rather than wait for minutes
     uid, _ = arrives(world.bob, subject, PATIENCE_SECS * 4, 1)
     seconds = time.monotonic() - begun
     nodes.wait_until("the queue knows it", 30, lambda: world.ann.status()["waiting"] == 0)
@@ -226,7 +226,7 @@ def a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off(world):
     wanted = (body + "\r\n").encode()
     assert hashlib.sha256(got).digest() == hashlib.sha256(wanted).digest(), f"{len(got)} bytes, other than those sent"
     over = cost / len(wanted) - 1
-    figures = (f"cut by {', '.join(cuts)}; there after {seconds:.0f} s; {cost} bytes sent for {len(wanted)}, "
+    figures = (f"cut at {', '.join(cuts)}; there after {seconds:.0f} s; {cost} bytes sent for {len(wanted)}, "
                f"{100 * over:.1f} % more")
     assert over <= OVER_MAX, figures
     time.sleep(5)
@@ -235,19 +235,14 @@ def a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off(world):
 
 
 def cut(world):
-    """Kills one relay after the other, and starts each again, until the letter under way has broken off."""
-    tried = tries(world.ann)
+    """Kills the relays at once, and starts them again when the letter under way has broken off."""
     assert queue(world.ann), "the letter is out already"
-    for relay in RELAYS:
-        testnet("kill", relay)
-        try:
-            _, seconds = nodes.wait_until("the try has failed", CUT_SECS, lambda: tries(world.ann) > tried)
-            return relay, seconds
-        except nodes.Failed:
-            assert queue(world.ann), "the letter is out already"
-        finally:
-            testnet("revive", relay)
-    raise nodes.Failed("no relay's end cuts the stream")
+    tried = tries(world.ann)
+    testnet("kill", *RELAYS)
+    try:
+        return nodes.wait_until("the try has failed", CUT_SECS, lambda: tries(world.ann) > tried)[1]
+    finally:
+        testnet("revive", *RELAYS)
 
 
 def the_disk_holds_no_address_no_key_no_words_and_no_letter(world):
