@@ -64,6 +64,7 @@ const COMMANDS: &[&str] = &[
     " BODY=8BITMIME",
     " SMTPUTF8",
     " LETTER=1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d",
+    " TRANSID=<1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d@",
     " LAST",
     ".onion",
     "+tag",
@@ -85,6 +86,10 @@ const REPLIES: &[&str] = &[
     "250-8BITMIME\r\n",
     "250-SIZE 5\r\n",
     "250-SIZE 0\r\n",
+    "250-SMTPUTF8\r\n",
+    "250-CHECKPOINT\r\n",
+    "355 16 is the transaction offset\r\n",
+    "355 262208 x\r\n",
     "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
     "235 2.7.0 x\r\n",
     "354 x\r\n",
@@ -115,6 +120,11 @@ const SASL: &[&str] = &[
     "a=bob",
 ];
 
+/// What is here of each letter whose id is odd.
+const HELD: &[u8] = b"From: x\r";
+/// Larger than what is sent without waiting for the recipients: its checkpoint is asked for.
+const LARGE_LETTER_LEN: u64 = limits::EAGER_LEN_MAX + 64;
+
 /// What a server's driver was told.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
@@ -122,6 +132,7 @@ struct Seen {
     letters: Vec<(Envelope, Vec<u8>)>,
     begun: usize,
     discarded: usize,
+    suspended: Vec<Vec<u8>>,
     proved: Vec<OnionAddress>,
     etrns: Vec<OnionAddress>,
     users: Vec<String>,
@@ -148,7 +159,7 @@ fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
     let whole = hear(role(), &wire.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
     let split = hear(role(), &pieces(wire, limits::READ_LEN_MAX, rng));
     assert_eq!(whole, split, "the answer depends on how the bytes were split");
-    assert_eq!(whole.begun, whole.discarded + whole.letters.len());
+    assert_eq!(whole.begun, whole.discarded + whole.suspended.len() + whole.letters.len());
     let text = std::str::from_utf8(&whole.sent).expect("replies are ASCII");
     let commands = wire.iter().filter(|byte| **byte == b'\n').count();
     assert!(text.len() <= 1024 * (commands + 4), "{} bytes answer {commands} lines", text.len());
@@ -165,13 +176,15 @@ fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
         assert!(!is_onion || envelope.recipients.as_slice().iter().all(|to| names().owns(to)), "a relay");
         assert!(is_onion || envelope.user.is_some(), "submission without a login");
         assert!(envelope.letter.is_none() || envelope.proved.is_some());
+        assert!(envelope.held == 0 || envelope.letter.is_some() && content.starts_with(HELD));
         if let (Some(proved), ReversePath::Onion(from)) = (envelope.proved, &envelope.from) {
             assert_eq!(from.onion, proved, "the sender is of another onion than the one that was proved");
         }
     }
     assert!(whole.users.iter().all(|user| user == "bob"));
     assert!(whole.etrns.iter().all(|asked| whole.proved.contains(asked)));
-    sum((codes(text), whole.letters.len().min(3), whole.discarded.min(3), whole.proved.len()))
+    let suspended = whole.suspended.len().min(3);
+    sum((codes(text), whole.letters.len().min(3), whole.discarded.min(3), suspended, whole.proved.len()))
 }
 
 /// The codes that were said, the same code once in a row.
@@ -186,6 +199,7 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
     let mut server = Server::new(server::Config { names: names(), size_max: 8192, role });
     let mut seen = Seen::default();
     let mut open: Option<(Envelope, Vec<u8>)> = None;
+    let mut held: Option<&[u8]> = None;
     let mut rest = wire.iter();
     loop {
         match server.next() {
@@ -203,9 +217,20 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
             server::Step::LoggedIn { user, .. } => seen.users.push(user),
             server::Step::Proved(onion) => seen.proved.push(onion),
             server::Step::Etrn(onion) => seen.etrns.push(onion),
+            server::Step::Checkpoint(checkpoint) => {
+                let sending = checkpoint.sending();
+                let fits = sending.size >= HELD.len() as u64;
+                let here = if fits && sending.letter.0[0] % 2 == 1 { HELD } else { &[] };
+                let (len, after_cr) = (here.len() as u64, !here.is_empty());
+                checkpoint.answer(Some(server::Held { len, after_cr }));
+                assert!(held.replace(here).is_none(), "two letters at once");
+            }
             server::Step::Begin(begin) => {
                 seen.begun += 1;
-                assert!(open.replace((begin.accept(), Vec::new())).is_none(), "two letters at once");
+                let envelope = begin.accept();
+                let here = held.take().unwrap_or_default();
+                assert_eq!(envelope.held, here.len() as u64);
+                assert!(open.replace((envelope, here.to_vec())).is_none(), "two letters at once");
             }
             server::Step::Body(content) => {
                 assert!(!content.is_empty() && content.len() <= limits::READ_LEN_MAX);
@@ -216,8 +241,14 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
                 seen.letters.push(open.take().expect("only a begun letter is finished"));
             }
             server::Step::Discard => {
-                seen.discarded += 1;
-                open.take().expect("only a begun letter is discarded");
+                let begun = open.take().is_some();
+                assert!(begun || held.take().is_some(), "only a begun letter is discarded");
+                seen.discarded += usize::from(begun);
+            }
+            server::Step::Suspend => {
+                let begun = open.take();
+                assert!(begun.is_some() || held.take().is_some(), "only a checkpoint is suspended");
+                seen.suspended.extend(begun.map(|(_, content)| content));
             }
         }
     }
@@ -230,7 +261,7 @@ fn as_client(said: &[u8], rng: &mut StdRng) -> u64 {
     let whole = client_hears(&said.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
     let split = client_hears(&pieces(said, limits::READ_LEN_MAX, rng));
     assert_eq!(whole, split, "what the client does depends on how the replies were split");
-    assert!(whole.0.len() < 64 * 1024);
+    assert!(whole.0.len() < 64 * 1024 + LARGE_LETTER_LEN as usize);
     let told: Vec<String> = whole.1.iter().map(|told| told.chars().take(40).collect()).collect();
     sum((told, super::class(whole.0.len())))
 }
@@ -241,12 +272,13 @@ fn client_hears(said: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
     let mut client =
         Client::new(client::Config { server: onion(2), hello: onion(1).host(), prove: Some(prove) });
     let to = |name| MailAddress { local: local(name), onion: onion(2) };
-    let letter = || Outgoing {
+    let letter = |size| Outgoing {
         from: ReversePath::Onion(MailAddress { local: local("ann"), onion: onion(1) }),
         recipients: Recipients::new([to("bob"), to("nobody")]).expect("two are some"),
         id: LetterId([0x1d; 16]),
-        size: 20,
+        size,
         eight_bit: false,
+        utf8_header: false,
     };
     let (mut sent, mut told, mut letters) = (Vec::new(), Vec::new(), 0);
     let mut rest = said.iter();
@@ -257,15 +289,17 @@ fn client_hears(said: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
                 Some(piece) => client.feed(piece).expect("it asked for no more than that"),
                 None => client.eof(),
             },
-            client::Step::WantBody { max } => {
-                client.body(&b".\r\n.x\r\n"[..max.min(7)]).expect("it was asked for")
+            client::Step::WantBody { at, max } => {
+                let line = b"..3456789abcde\r\n".iter().cycle().skip(usize::try_from(at % 16).unwrap_or(0));
+                client.body(&line.take(max).copied().collect::<Vec<_>>()).expect("it was asked for");
             }
             client::Step::Idle => match rest.next() {
                 Some(piece) => client.feed(piece).expect("it may be fed at any time"),
                 None if letters == 3 => client.quit(),
                 None => {
                     letters += 1;
-                    client.letter(letter()).expect("it is idle");
+                    let size = if letters == 2 { LARGE_LETTER_LEN } else { 20 };
+                    client.letter(letter(size)).expect("it is idle");
                 }
             },
             client::Step::Close => return (sent, told),
@@ -303,7 +337,7 @@ fn address(input: &[u8], _: &mut StdRng) -> u64 {
     let mail = MailAddress::parse(&text);
     if let Ok(mail) = &mail {
         assert_eq!(MailAddress::parse(&mail.full()).as_ref(), Ok(mail));
-        assert!(mail.full().len() <= 256 && mail.full().is_ascii(), "{}", mail.full());
+        assert!(mail.full().len() <= 256 && !mail.full().contains(char::is_control), "{}", mail.full());
     }
     let part = LocalPart::parse(&text);
     if let Ok(part) = &part {

@@ -260,6 +260,8 @@ impl Server {
         if let State::AskBegin(way) = self.leave(State::Command) {
             if let Some(transaction) = &mut self.transaction {
                 transaction.begun = true;
+                // A text has no length: how much of a broken one came depends on how it was split on the way.
+                transaction.checkpoint &= !matches!(way, Way::Data);
             }
             self.state = match way {
                 Way::Data => {
