@@ -46,7 +46,11 @@ pub(super) async fn step(core: &Arc<Core>, bytes: u64) -> Result<Compacted, Stor
         let Some(victim) = choose(&reader)? else { return Ok(None) };
         copy_out(&reader, victim, bytes).map(Some)
     });
-    let Some(copied) = copied.await? else { return Ok(Compacted::Idle) };
+    let Some(copied) = copied.await? else {
+        // Files of which nothing was ever named go with the next commit, even one that changes nothing.
+        Store(core.clone()).write(|_| Ok(())).await?;
+        return Ok(Compacted::Idle);
+    };
     let name_copies = move |tx: &mut super::Tx<'_>| {
         let mut named = 0;
         for one in &copied {
@@ -67,8 +71,11 @@ pub(super) async fn step(core: &Arc<Core>, bytes: u64) -> Result<Compacted, Stor
 /// The segment that gives back the most, if any is mostly dead.
 fn choose(core: &Arc<Core>) -> Result<Option<u32>, StoreError> {
     let segments = core.read(|rx| letters::segments(&rx.rows))?;
-    let worth = segments.into_iter().filter(|(_, it)| it.end >= LEN_MIN && it.live < it.end / LIVE_PART);
-    let victim = worth.max_by_key(|(_, it)| it.end - it.live).map(|(no, _)| no);
+    // Behind the last named byte may lie much that was appended in vain.
+    let len = |no, end| core.segments.idle_len(no).unwrap_or(end).max(end);
+    let sized = segments.into_iter().map(|(no, it)| (no, it.live, len(no, it.end)));
+    let worth = sized.filter(|(_, live, len)| *len >= LEN_MIN && *live < len / LIVE_PART);
+    let victim = worth.max_by_key(|(_, live, len)| len - live).map(|(no, ..)| no);
     if let Some(no) = victim {
         core.segments.seal(no);
     }

@@ -101,10 +101,7 @@ impl Index {
         }
         let (messages, used) = (listing.messages.clone(), state.uses);
         state.kept.insert(no, Kept { modseq, settled: listing.settled, messages, used });
-        while state.kept.values().map(|kept| kept.messages.len()).sum::<usize>() > KEPT_MESSAGES_MAX {
-            let Some((&oldest, _)) = state.kept.iter().min_by_key(|(_, kept)| kept.used) else { return };
-            state.kept.remove(&oldest);
-        }
+        state.fit();
     }
 
     /// Follows a commit that is durable. To be called by the one who commits, in the order of the commits.
@@ -127,6 +124,17 @@ impl Index {
         }
         // An empty listing is read as fast, and may be that of a mailbox that is no more.
         state.kept.retain(|_, kept| !kept.messages.is_empty());
+        state.fit();
+    }
+}
+
+impl State {
+    /// Keeps the limit.
+    fn fit(&mut self) {
+        while self.kept.values().map(|kept| kept.messages.len()).sum::<usize>() > KEPT_MESSAGES_MAX {
+            let Some((&oldest, _)) = self.kept.iter().min_by_key(|(_, kept)| kept.used) else { return };
+            self.kept.remove(&oldest);
+        }
     }
 }
 

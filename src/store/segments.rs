@@ -71,7 +71,8 @@ struct State {
     next: u32,
     /// A file was made whose name is not durable yet.
     names_unsynced: bool,
-    /// Segments whose last letter is gone, waiting to be let go by everybody.
+    /// Segments without a letter, waiting to be let go by everybody: those that lost their last one, and new ones,
+    /// of which perhaps none will ever be named.
     condemned: BTreeSet<u32>,
 }
 
@@ -140,6 +141,8 @@ impl Segments {
         state.names_unsynced = true;
         state.open.insert(no, Arc::new(Segment { file, unsynced: AtomicBool::new(false) }));
         state.active = Some((no, 0));
+        // What is appended may be given up. A commit that names something in it takes it off again.
+        state.condemned.insert(no);
         Ok((no, 0))
     }
 
@@ -180,6 +183,14 @@ impl Segments {
         let segment = Arc::new(Segment { file, unsynced: AtomicBool::new(false) });
         state.open.insert(no, segment.clone());
         Ok(segment)
+    }
+
+    /// Length of segment `no` in bytes, with what was appended in vain; `None` while somebody holds it.
+    pub(super) fn idle_len(&self, no: u32) -> Option<u64> {
+        let mut state = self.state();
+        let segment = self.handle(&mut state, no).ok()?;
+        // Held here and in the table of open ones.
+        if Arc::strong_count(&segment) > 2 { None } else { segment.file.len().ok() }
     }
 
     /// Takes the segments that have just lost their last letter, and removes every such segment that nobody holds

@@ -1,6 +1,8 @@
 //! What the store does when nothing goes wrong.
 
 use super::*;
+use crate::store::Compacted;
+use crate::store::disk::OpenMode;
 
 #[test]
 fn a_filed_letter_is_there_after_reopening() {
@@ -53,4 +55,30 @@ async fn the_same_works_on_a_real_directory_with_a_real_runtime() {
     let mut expected: Vec<String> = (0..50).map(|n| format!("letter {n}")).collect();
     expected.sort();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn what_was_given_up_on_its_way_in_gives_its_room_back() {
+    let disk = SimDisk::new();
+    let store = create(&disk);
+    let inbox = special(&store, SpecialUse::Inbox);
+    file(&store, inbox, b"a small letter").unwrap();
+    let room = |disk: &SimDisk| -> u64 {
+        let segments = disk.list().unwrap().into_iter().filter(|name| name.starts_with("segment"));
+        segments.map(|name| disk.open(&name, OpenMode::Existing).unwrap().len().unwrap()).sum()
+    };
+    let before = room(&disk);
+    for _ in 0..3 {
+        let mut writer = store.letter_writer();
+        for _ in 0..30 {
+            now(writer.write(&vec![7; 1 << 20])).unwrap();
+        }
+        assert!(room(&disk) > before + (29 << 20));
+        drop(writer);
+        while now(store.compact_step(1 << 20)).unwrap() != Compacted::Idle {}
+        assert!(room(&disk) < before + (1 << 20), "{} bytes stay", room(&disk));
+    }
+    assert_eq!(contents(&store, inbox).unwrap(), [b"a small letter"]);
+    now(store.close()).unwrap();
+    assert_eq!(contents(&open(&disk).unwrap(), inbox).unwrap(), [b"a small letter"]);
 }
