@@ -12,6 +12,7 @@ use crate::node::session::{self, Ended, Work};
 use onion::{OnionAddress, Stage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
@@ -20,6 +21,9 @@ use tokio::task::{self, JoinSet};
 const SESSIONS_MAX: usize = 16;
 /// Of these, most that may go to peers whose last dial found nobody.
 const SESSIONS_STALE_MAX: usize = SESSIONS_MAX / 2;
+/// Of these, most that may go to peers for whom nothing waits but answers of `echo@`: strangers, who could be slow on
+/// purpose.
+const SESSIONS_ANSWERING_MAX: usize = 2;
 /// Longest sleep while something waits: a wall clock that was set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Shortest pause, should something due not have been started after all.
@@ -46,6 +50,10 @@ struct Live {
     end: Arc<Notify>,
     /// Start anew as soon as it has ended.
     again: bool,
+    /// Set when the session is to say ETRN.
+    greet: Arc<AtomicBool>,
+    /// It was ever set.
+    is_to_greet: bool,
 }
 
 /// A peer that is to be told that we are up.
@@ -149,7 +157,7 @@ impl Delivery {
             self.greetings.insert(peer, Greeting { tries: 0, at });
         }
         for peer in asked.nudge {
-            if waiting.contains_key(&peer) && !self.live.contains_key(&peer) {
+            if owner_waits(waiting.get(&peer)) && !self.live.contains_key(&peer) {
                 self.pushed.insert(peer);
                 self.absent.remove(&peer);
             }
@@ -192,8 +200,18 @@ impl Delivery {
                 None => due.push(*peer),
             }
         }
-        let greet = self.greetings.iter().filter(|(_, greeting)| greeting.at <= at).map(|(peer, _)| *peer);
-        due.extend(greet.filter(|peer| !self.live.contains_key(peer)).collect::<Vec<_>>());
+        for peer in self.greetings.iter().filter(|(_, greeting)| greeting.at <= at).map(|(peer, _)| *peer) {
+            match self.live.get_mut(&peer) {
+                // It began before the own onion could be reached: what the peer did since may have been in vain.
+                Some(live) if !live.is_to_greet => {
+                    live.is_to_greet = true;
+                    live.greet.store(true, Ordering::Relaxed);
+                    live.more.notify_one();
+                }
+                Some(_) => {}
+                None => due.push(peer),
+            }
+        }
         due.sort();
         due.dedup();
         due.retain(|peer| !self.resting.contains_key(peer));
@@ -209,8 +227,13 @@ impl Delivery {
             }
         };
         queue::dial_order(&mut order);
+        let answers_only =
+            |peer: &OnionAddress| !owner_waits(waiting.get(peer)) && waiting.contains_key(peer);
+        order.sort_by_key(|due| answers_only(&due.peer));
         for DuePeer { peer, .. } in order {
-            let full = self.sessions.len() >= SESSIONS_MAX;
+            let answering = || self.live.keys().filter(|peer| answers_only(peer)).count();
+            let full = self.sessions.len() >= SESSIONS_MAX
+                || answers_only(&peer) && answering() >= SESSIONS_ANSWERING_MAX;
             if full || self.absent.contains(&peer) && self.stale_sessions() >= SESSIONS_STALE_MAX {
                 self.no_place.insert(peer);
             } else {
@@ -225,14 +248,12 @@ impl Delivery {
 
     fn start(&mut self, peer: OnionAddress) {
         let (more, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        self.live.insert(peer, Live { more: more.clone(), end: end.clone(), again: false });
-        let work = Work {
-            peer,
-            greet: self.greetings.contains_key(&peer),
-            pushed: self.pushed.remove(&peer),
-            more,
-            end,
-        };
+        let is_to_greet = self.greetings.contains_key(&peer);
+        let greet = Arc::new(AtomicBool::new(is_to_greet));
+        let live =
+            Live { more: more.clone(), end: end.clone(), again: false, greet: greet.clone(), is_to_greet };
+        self.live.insert(peer, live);
+        let work = Work { peer, greet, pushed: self.pushed.remove(&peer), more, end };
         let task = self.sessions.spawn(session::run(self.node.clone(), work));
         self.peers.insert(task.id(), peer);
     }
@@ -266,7 +287,9 @@ impl Delivery {
         }
         if ended.greeted {
             self.greetings.remove(&ended.peer);
-        } else if let Some(greeting) = self.greetings.get_mut(&ended.peer) {
+        } else if live.is_to_greet
+            && let Some(greeting) = self.greetings.get_mut(&ended.peer)
+        {
             greeting.tries += 1;
             greeting.at = tokio::time::Instant::now() + GREETING_PAUSE;
             if greeting.tries >= GREETINGS_MAX {
@@ -292,6 +315,11 @@ impl Delivery {
             .min()
             .map_or(Duration::from_secs(3600), |pause| pause.max(PAUSE_MIN))
     }
+}
+
+/// Whether a letter of the owner's is among these, not only answers of the node's own.
+fn owner_waits(entries: Option<&Vec<Entry>>) -> bool {
+    entries.into_iter().flatten().any(|entry| !entry.answer)
 }
 
 /// Since when the oldest of these entries has been due; now, if none is.

@@ -15,7 +15,7 @@ use onion::{DialError, OnionAddress, Stream};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
@@ -37,8 +37,8 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 /// What a session is for.
 pub(super) struct Work {
     pub(super) peer: OnionAddress,
-    /// Say ETRN.
-    pub(super) greet: bool,
+    /// Say ETRN, now or as soon as this is set; [`Work::more`] is rung then.
+    pub(super) greet: Arc<AtomicBool>,
     /// Deliver all that waits, whatever its next time.
     pub(super) pushed: bool,
     /// Rung when more is due.
@@ -104,8 +104,8 @@ async fn converse(
     ended: &mut Ended,
 ) -> Result<(), Failure> {
     let mut everything = work.pushed;
-    let mut greet = work.greet;
     let mut ahead = VecDeque::new();
+    let mut idle_until = Instant::now() + KEEP;
     loop {
         while !line.hurried
             && let Some(batch) = next_batch(node, work.peer, everything, tried, &mut ahead).await
@@ -127,9 +127,9 @@ async fn converse(
             }
             // Once a peer is reached, all that waits for it is due.
             everything = true;
+            idle_until = Instant::now() + KEEP;
         }
-        if greet && !line.hurried {
-            greet = false;
+        if !line.hurried && work.greet.swap(false, Ordering::Relaxed) {
             line.client.etrn().map_err(|_| lost())?;
             line.until_answered(None).await?;
             ended.reached = true;
@@ -149,7 +149,7 @@ async fn converse(
                 closed?;
                 return Ok(());
             }
-            () = tokio::time::sleep(KEEP) => break,
+            () = tokio::time::sleep_until(idle_until) => break,
         }
     }
     line.quit().await;

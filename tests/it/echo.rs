@@ -3,7 +3,8 @@
 use crate::world::{
     AfterCrash, Answer, Conditions, NodeId, World, arrived, days, hours, letter_of, minutes, pass,
 };
-use onion::HostKey;
+use onion::{HostKey, Transport as _};
+use std::time::Duration;
 
 const SUBJECT: &str = "Echo: your letter arrived";
 
@@ -155,7 +156,9 @@ async fn a_letter_for_somebody_and_for_echo_reaches_both() {
     for (round, order) in [[&to, &echo], [&echo, &to]].into_iter().enumerate() {
         let subject = format!("to both {round}");
         let order = order.map(String::as_str);
-        let letter = letter_of(&world.address(ann), &order, &subject);
+        // The second is so large that it may come in parts.
+        let mut letter = letter_of(&world.address(ann), &order, &subject);
+        letter.push_str(&format!("{}\r\n", "x".repeat(70)).repeat(round * 5_000));
         world.submit(ann, &order, letter.as_bytes()).await.taken();
         arrived(&world, bob, &subject, minutes(10)).await;
         pass(hours(1)).await;
@@ -163,4 +166,32 @@ async fn a_letter_for_somebody_and_for_echo_reaches_both() {
         assert!(world.queue(ann).await.is_empty());
     }
     assert_eq!(world.mailbox(bob, "INBOX").await.len(), 2, "the letters, and no echo of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_are_slow_to_take_their_answers_hold_up_no_letter() {
+    let mut world = World::new(56, Conditions::default());
+    let bob = world.add_started("bob").await;
+    let mut slow = Vec::new();
+    for seed in 100..130 {
+        // Each takes every stream, and says nothing on it.
+        let key = || HostKey::from_seed([seed; 32]);
+        let network = world.network.join(key().address());
+        let mut listener = network.listen(key(), 25).await.expect("nobody else is there");
+        slow.push(tokio::spawn(async move {
+            let mut held = vec![];
+            while let Some(stream) = listener.accept().await {
+                held.push(stream);
+            }
+            drop(network);
+        }));
+        ask(&world, seed, bob, u32::from(seed), "").await.taken();
+    }
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.queue(bob).await.len(), 30, "the answers wait");
+    let carol = world.add_started("carol").await;
+    world.reachable(carol).await;
+    world.write(bob, carol, "never met").await.taken();
+    arrived(&world, carol, "never met", Duration::from_secs(10)).await;
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
 }
