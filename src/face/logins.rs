@@ -1,4 +1,4 @@
-//! App passwords: minted here, shown once, kept only as SCRAM verifiers (M16).
+//! App passwords: minted here, shown once, kept only as SCRAM verifiers.
 //!
 //! The user name is the mail address; its local part alone is understood too.
 

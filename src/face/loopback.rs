@@ -94,7 +94,7 @@ impl Loopback {
     /// Lets those in that are of this user, and closes the others.
     fn look(&self) {
         let begun = Instant::now();
-        let table = self.own_uid.and_then(|_| fs::read_to_string("/proc/self/net/tcp").ok());
+        let table = self.own_uid.and_then(|_| connections().ok());
         let mut waiting = self.waiting();
         for (stream, peer) in std::mem::take(&mut waiting.unknown) {
             if !self.is_ours(&stream, peer, table.as_deref()) {
@@ -107,19 +107,35 @@ impl Loopback {
     }
 
     fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&str>) -> bool {
-        let (Some(own), Some(table), SocketAddr::V4(peer), Ok(SocketAddr::V4(local))) =
-            (self.own_uid, table, peer, stream.local_addr())
+        // Where the system tells no owners, the password alone holds.
+        let Some(own) = self.own_uid else { return true };
+        let (Some(table), SocketAddr::V4(peer), Ok(SocketAddr::V4(local))) =
+            (table, peer, stream.local_addr())
         else {
-            return true;
+            return false;
         };
         // A connection that is gone already has no row; it is of no use to anyone.
         owner(table, peer, local) == Some(own)
     }
 }
 
+/// The system's connections. Those of programs that speak IPv4 through a socket of IPv6 stand in a table of their own,
+/// which is not there where there is no IPv6.
+fn connections() -> std::io::Result<String> {
+    let mut table = fs::read_to_string("/proc/self/net/tcp")?;
+    table.push_str(&fs::read_to_string("/proc/self/net/tcp6").unwrap_or_default());
+    Ok(table)
+}
+
 /// The uid in the row of the connection whose local end is `from` and whose remote end is `to`.
 fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
-    let both = format!(" {} {} ", hex(from), hex(to));
+    let mapped =
+        |address| format!("{:016X}{:08X}{}", 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), hex(address));
+    owner_in(table, &hex(from), &hex(to)).or_else(|| owner_in(table, &mapped(from), &mapped(to)))
+}
+
+fn owner_in(table: &str, from: &str, to: &str) -> Option<u32> {
+    let both = format!(" {from} {to} ");
     let row = &table[table.find(&both)? + both.len()..];
     // After the two addresses: state, queues, timer, retransmits, uid.
     row.split_ascii_whitespace().nth(4)?.parse().ok()
@@ -148,6 +164,18 @@ mod tests {
         assert_eq!(owner(TABLE, at(50000), at(1143)), Some(1001));
         assert_eq!(owner(TABLE, at(50001), at(1143)), None);
         assert_eq!(owner("", at(50000), at(1143)), None);
+        let mapped = TABLE.replace("0100007F:", "0000000000000000FFFF00000100007F:");
+        assert_eq!(owner(&mapped, at(50000), at(1143)), Some(1001));
+    }
+
+    #[tokio::test]
+    async fn this_user_is_let_in_through_a_socket_of_both_families() {
+        let loopback = Loopback::bind(0).await.unwrap();
+        let port = loopback.port().unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port));
+        let Ok(socket) = tokio::net::TcpSocket::new_v6() else { return };
+        let (accepted, called) = tokio::join!(loopback.accept(), socket.connect(to));
+        assert!(accepted.is_ok() && called.is_ok());
     }
 
     #[tokio::test]

@@ -113,11 +113,18 @@ where
     let mut wait = Wait::default();
     loop {
         match server.next() {
-            Step::Send(bytes) => tokio::select! {
-                biased;
-                () = place.told_to_go() => return Ok(()),
-                sent = send(stream, &bytes) => sent?,
-            },
+            Step::Send(bytes) => {
+                let sending = send(stream, &bytes);
+                tokio::pin!(sending);
+                tokio::select! {
+                    biased;
+                    sent = &mut sending => sent?,
+                    () = place.told_to_go() => {
+                        // It may be the acknowledgement of a letter: without it, a second copy will come.
+                        return timeout(MAKE_ROOM_WAIT, sending).await.unwrap_or(Ok(()));
+                    }
+                }
+            }
             Step::Read(read) => {
                 let unwanted = letter.claim.as_ref().map(|claim| claim.unwanted.clone());
                 tokio::select! {

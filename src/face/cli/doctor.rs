@@ -1,8 +1,9 @@
 //! `onionskin doctor`: looks at everything that must be right for mail to flow, and says for each what to do.
 //!
-//! It only looks: nothing is changed, made or sent. What a running node knows (Tor, clock, queue) it is asked for; the
-//! directory, the disk and the two ports are looked at from outside, as a mail program would meet them. Leaves the
-//! self-test of the onion to the node, whose `reachable` means that its own address answered over the network.
+//! It sends nothing and changes no mail. What a running node knows (Tor, clock, queue) it is asked for; while none runs
+//! the store is opened as by every command, which clears away what a crash left. The directory, the disk and the two
+//! ports are looked at from outside, as a mail program would meet them. Leaves the self-test of the onion to the node,
+//! whose `reachable` means that its own address answered over the network.
 
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household;
