@@ -22,7 +22,7 @@ pub const NAMES_MAX: usize = 16;
 pub const NAME_DEFAULT: &str = "me";
 /// Names that every identity answers to, whatever its own: RFC 5321 section 4.5.1 and RFC 2142.
 pub const NAMES_ALWAYS: [&str; 2] = ["postmaster", "abuse"];
-/// The name whose letters are answered with what was seen of them, and not kept (M31).
+/// The name whose letters are answered with what was seen of them, and not kept.
 pub const ECHO: &str = "echo";
 /// Names with a meaning of their own, which nobody may take for a name.
 const NAMES_RESERVED: [&str; 9] =

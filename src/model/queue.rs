@@ -5,8 +5,9 @@
 //! | `Waiting { next, tries, last }` | `Done` (taken), `Return` (refused for good, or the last try failed), or `Keep` |
 //!
 //! "In flight" is no state: a crash during a try leaves `Waiting`, and the same `LetterId` makes the next try harmless.
-//! Promises that nothing irreversible follows from a clock that the network does not confirm (DESIGN section 1.9):
-//! deadlines count from the first *agreed* time after acceptance, in agreed time. Keeping entries is left to the store.
+//! Promises that nothing irreversible follows from a clock that the network does not confirm (docs/queue.md, agreed
+//! time): deadlines count from the first *agreed* time after acceptance, in agreed time. Keeping entries is left to the
+//! store.
 
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::{LetterId, LetterNo};

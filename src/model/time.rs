@@ -37,7 +37,7 @@ impl UnixTime {
         UNIX_EPOCH + Duration::from_secs(self.0)
     }
 
-    /// This time with its seconds cut off: the precision that dates on the wire have (DESIGN section 1.3).
+    /// This time with its seconds cut off: the precision that dates on the wire have.
     pub fn to_the_minute(self) -> Self {
         Self(self.0 - self.0 % 60)
     }

@@ -39,7 +39,7 @@ pub struct Screened {
     pub message_id: Option<String>,
 }
 
-/// Why a letter that arrives is refused for its header (M14): always with a permanent reply.
+/// Why a letter that arrives is refused for its header: always with a permanent reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScreenError {
     /// The header is malformed.

@@ -2,7 +2,7 @@
 //!
 //! `Clock` is the one source of "now"; the simulation has its own, which follows tokio's paused time and can be made
 //! to jump. What cannot be undone waits for *agreed* time: the wall clock as long as it lies inside the validity of
-//! the live consensus (DESIGN section 1.9).
+//! the live consensus (docs/queue.md, agreed time).
 
 use crate::model::time::UnixTime;
 use onion::Transport;

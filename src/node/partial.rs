@@ -75,20 +75,28 @@ impl Partials {
             let let_go = self.let_go.notified();
             tokio::pin!(let_go);
             let_go.as_mut().enable();
-            let older = self.state().coming.get(&name).cloned();
-            let Some(older) = older else { break };
-            older.notify_one();
-            if timeout_at(until, let_go).await.is_err() {
-                // It is busy with its last step; whatever comes of it, the letter is kept once.
-                break;
+            // It may be busy with its last step, and not let go in time; whatever comes of it, the letter is kept once.
+            match self.take(name, Instant::now() >= until) {
+                Ok(taken) => return taken,
+                Err(older) => older.notify_one(),
             }
+            let _late = timeout_at(until, let_go).await;
         }
-        let unwanted = Arc::new(Notify::new());
+    }
+
+    /// Takes the letter, if nobody has it or `anyhow`; else gives the bell of who has it.
+    fn take(self: &Arc<Self>, name: Name, anyhow: bool) -> Result<(Claim, Option<Unfinished>), Arc<Notify>> {
         let mut state = self.state();
+        if let Some(older) = state.coming.get(&name)
+            && !anyhow
+        {
+            return Err(older.clone());
+        }
         state.forget_old();
+        let unwanted = Arc::new(Notify::new());
         state.coming.insert(name, unwanted.clone());
         let letter = state.kept.remove(&name).map(|kept| kept.letter);
-        (Claim { partials: self.clone(), name, unwanted }, letter)
+        Ok((Claim { partials: self.clone(), name, unwanted }, letter))
     }
 
     /// Forgets what is too old. To be called now and then.
@@ -111,8 +119,9 @@ impl Partials {
 impl Claim {
     /// Keeps what has come, within the limits, and lets the letter go.
     pub(crate) fn keep(self, letter: Unfinished) {
-        if letter.len() >= PARTIAL_LEN_MIN {
-            let mut state = self.partials.state();
+        let mut state = self.partials.state();
+        // Somebody else took it over: what came here is the shorter part, or too late.
+        if letter.len() >= PARTIAL_LEN_MIN && state.is_of(&self) {
             state.kept.insert(self.name, Kept { letter, since: Instant::now() });
             state.fit(self.name.0);
         }
@@ -122,7 +131,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut state = self.partials.state();
-        if state.coming.get(&self.name).is_some_and(|bell| Arc::ptr_eq(bell, &self.unwanted)) {
+        if state.is_of(self) {
             state.coming.remove(&self.name);
         }
         drop(state);
@@ -131,6 +140,11 @@ impl Drop for Claim {
 }
 
 impl State {
+    /// Whether the letter of this claim has not been taken over.
+    fn is_of(&self, claim: &Claim) -> bool {
+        self.coming.get(&claim.name).is_some_and(|bell| Arc::ptr_eq(bell, &claim.unwanted))
+    }
+
     fn bytes(&self) -> u64 {
         self.kept.values().map(|kept| kept.letter.len()).sum()
     }

@@ -62,8 +62,6 @@ pub const COMMAND_WAIT: Duration = Duration::from_secs(300);
 /// After the last reply, for what is on its way to be read: unread bytes make loopback TCP reset the connection and the
 /// reply with it. A caller who waits for more waits this long.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(2);
-/// How long a sender keeps an idle session open: below `COMMAND_WAIT`, so that it is the one who leaves.
-pub const SESSION_KEEP: Duration = Duration::from_secs(240);
 /// A write that makes no progress for this long means that the other side is gone.
 pub const SEND_WAIT: Duration = Duration::from_secs(120);
 

@@ -2,6 +2,7 @@
 
 use super::session::{Expect, Stage};
 use super::{Cause, Client, Outcome, Outgoing, Peer, Violation, Work};
+use crate::model::policy::ECHO;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::reply::Reply;
 use crate::protocol::smtp::text::{LineEnds, Stuffing};
@@ -167,7 +168,10 @@ impl Client {
             self.script.push_back((Expect::Rset, "RSET".to_owned()));
         }
         let proved = ours && self.config.prove.is_some();
-        letter.checkpoint = proved && letter.chunked && !letter.eager && peer.checkpoint && peer.size;
+        // `echo@` keeps nothing that could be gone on with, and a part of this letter may be for somebody else.
+        let keeps = letter.outgoing.recipients.as_slice().iter().any(|to| to.local.base() != ECHO);
+        letter.checkpoint =
+            keeps && proved && letter.chunked && !letter.eager && peer.checkpoint && peer.size;
         self.script.push_back((Expect::Mail, letter.mail_line(peer, proved)));
         let wanted = letter.outgoing.recipients.as_slice().iter().enumerate();
         for (at, recipient) in wanted.filter(|(at, _)| letter.outcomes[*at].is_none()) {

@@ -131,8 +131,8 @@ pub enum Step {
     Etrn(Reply),
     /// The session is over and the letter or ETRN in hand, if any, was not answered. `Close` follows.
     Failed(Failure),
-    /// Nothing to do: give a letter, ETRN or `quit`, or keep the session for [`limits::SESSION_KEEP`]. What the server
-    /// says meanwhile may be fed at any time.
+    /// Nothing to do: give a letter, ETRN or `quit`, or keep the session for a while, less than the server's
+    /// [`limits::COMMAND_WAIT`]. What the server says meanwhile may be fed at any time.
     Idle,
     /// Close the stream. Said again and again from now on.
     Close,
