@@ -9,6 +9,8 @@
 //! * `policy`: which names an identity answers to, and the limits that all faces share
 //! * `queue`: what becomes of a waiting letter after a try; `outcome`: how a try ended
 //! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter; `echo`: its answers
+//! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open;
+//!   `trust`: who somebody is to us
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
@@ -23,6 +25,9 @@ pub mod outcome;
 pub mod policy;
 pub mod prepare;
 pub mod queue;
+pub mod seal;
+pub mod statement;
 pub mod time;
 pub mod trace;
+pub mod trust;
 pub mod welcome;
