@@ -11,6 +11,7 @@
 //! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter; `echo`: its answers
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open;
 //!   `trust`: who somebody is to us
+//! * `verdict`: what the reader is told about an author
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
@@ -30,4 +31,5 @@ pub mod statement;
 pub mod time;
 pub mod trace;
 pub mod trust;
+pub mod verdict;
 pub mod welcome;
