@@ -8,6 +8,7 @@
 //! * `prepare`: what submission changes in a header; `trace`: what arrival drops from one and writes above it
 //! * `policy`: which names an identity answers to, and the limits that all faces share
 //! * `queue`: what becomes of a waiting letter after a try; `outcome`: how a try ended
+//! * `enclosure`: letters that carry statements
 //! * `notice`: the reports on delivery that the node itself writes; `welcome`: its first letter; `echo`: its answers
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open;
 //!   `trust`: who somebody is to us
@@ -16,6 +17,7 @@
 
 pub mod address;
 pub mod echo;
+pub mod enclosure;
 pub mod header;
 pub mod identity;
 pub mod letter;

@@ -67,9 +67,7 @@ impl Verdict<'_> {
             (Tier::Known, _) => "known",
             (Tier::Trusted, _) => "trusted",
         };
-        let author = |onion: &OnionAddress| {
-            self.canonical.map_or_else(|| onion.host(), MailAddress::full)
-        };
+        let author = |onion: &OnionAddress| self.canonical.map_or_else(|| onion.host(), MailAddress::full);
         let how = match self.proved {
             Proved::Sealed(onion) => format!("signed and sealed by\r\n\t{}", author(onion)),
             Proved::Session(onion) => format!("not sealed; brought by the node of\r\n\t{}", author(onion)),
