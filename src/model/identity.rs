@@ -11,6 +11,8 @@
 
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::policy::OwnNames;
+use crate::model::statement::{RecoverySigned, Standalone, StatementError, Verified};
+use crate::model::statement::{sign_as_identity, sign_as_recovery};
 use crate::model::time::UnixTime;
 use bip39::{Language, Mnemonic};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -121,6 +123,13 @@ impl RecoveryWords {
             *place = word;
         }
         words
+    }
+
+    /// Signs a revocation or a successor of the identity that these words make.
+    pub fn sign_statement<T: RecoverySigned>(&self, statement: &T) -> Result<Verified<T>, StatementError> {
+        let seeds = self.derive();
+        let author = onion_of(&SigningKey::from_bytes(&seeds.identity));
+        sign_as_recovery(&SigningKey::from_bytes(&seeds.recovery), &author, statement)
     }
 
     fn mnemonic(&self) -> Mnemonic {
@@ -281,6 +290,11 @@ impl Identity {
     /// When the identity came to be on this machine.
     pub fn created(&self) -> UnixTime {
         self.created
+    }
+
+    /// Signs a Card or a certificate.
+    pub fn sign_statement<T: Standalone>(&self, statement: &T) -> Result<Verified<T>, StatementError> {
+        sign_as_identity(&self.key, statement)
     }
 
     /// Signs a proof for AUTH ONION-ED25519 (pure ed25519, RFC 8032). The caller puts a context string of its own

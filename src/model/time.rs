@@ -42,6 +42,11 @@ impl UnixTime {
         Self(self.0 - self.0 % 60)
     }
 
+    /// This time with its minutes and seconds cut off: the precision that times in statements have.
+    pub fn to_the_hour(self) -> Self {
+        Self(self.0 - self.0 % 3600)
+    }
+
     /// Days since 1970-01-01, in UTC.
     pub fn day(self) -> u64 {
         self.0 / DAY_SECS
