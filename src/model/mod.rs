@@ -1,6 +1,6 @@
 //! What decides: pure functions and types, with no clock, socket, store or random generator of their own.
 //!
-//! * `address`: `name+tag@<56>.onion`, parsed and proved
+//! * `aead`: the two ciphers; `address`: `name+tag@<56>.onion`, parsed and proved
 //! * `identity`: the recovery words, and the keys that come from them
 //! * `letter`: a letter's names (`LetterId` on the wire, `LetterNo` in the store) and its envelope
 //! * `letters`: letters beyond ASCII in addresses, and their one form
@@ -16,6 +16,7 @@
 //! * `time`: seconds since 1970, and the date forms of mail
 
 pub mod address;
+pub(crate) mod aead;
 pub mod echo;
 pub mod enclosure;
 pub mod header;

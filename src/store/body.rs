@@ -5,9 +5,9 @@
 //! added is noticed. To forget the key is to delete the letter. The nonce holds no place, so ciphertext can be copied
 //! to another segment as it is.
 
-use super::aead::{Cipher, TAG_LEN};
 use super::error::StoreError;
 use super::segments::{Extent, Segment, Segments};
+use crate::model::aead::{Cipher, TAG_LEN};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;

@@ -1,10 +1,10 @@
 //! `LetterWriter` and `LetterReader`: letters as streams, with memory for one chunk.
 
-use super::aead::TAG_LEN;
 use super::body::{Body, BodyReader, CHUNK_LEN, ChunkSealer, push_extent};
 use super::error::StoreError;
 use super::segments::{Extent, Segment};
 use super::{Core, on_store};
+use crate::model::aead::TAG_LEN;
 use rand::Rng as _;
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;

@@ -2,14 +2,13 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
-//! * `segments` files of ciphertext, `body` how it is encrypted (`aead`), `letter_io` letters as streams,
+//! * `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams,
 //!   `compact`, `reserve` room for deleting
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
 //! * `commit`: many writes, one commit; `index`: what is in the mailboxes, in memory
 //!
 //! Promises: what a `write` answered with `Ok` is durable; what it answered with `Err` left nothing behind.
 
-mod aead;
 mod body;
 mod commit;
 mod compact;

@@ -7,9 +7,9 @@
 //!
 //! Layout: superblock (magic, format, id, key check) | slot 0 at 4096 | slot 1 at 12288 | page n at 20480 + (n-1)*4136.
 
-use super::aead::{EXTENDED_NONCE_LEN as NONCE_LEN, ExtendedCipher, TAG_LEN};
 use super::disk::DiskFile;
 use super::vault::MasterKey;
+use crate::model::aead::{EXTENDED_NONCE_LEN as NONCE_LEN, ExtendedCipher, TAG_LEN};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use redb::StorageBackend;

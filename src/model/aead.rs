@@ -1,4 +1,4 @@
-//! The two ciphers of the store: ChaCha20-Poly1305 (RFC 8439) under a key used for one thing, and
+//! The two ciphers of letters and of the store: ChaCha20-Poly1305 (RFC 8439) under a key used for one thing, and
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) where many nonces are drawn under one key.
 //!
 //! The work is ring's, which is about twice as fast as the portable crates; a test holds the results to theirs.
@@ -8,25 +8,25 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use zeroize::Zeroizing;
 
 /// Length of a tag in bytes.
-pub(super) const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 /// Length of the nonce of [`ExtendedCipher`].
-pub(super) const EXTENDED_NONCE_LEN: usize = 24;
+pub(crate) const EXTENDED_NONCE_LEN: usize = 24;
 
 /// The tag does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Forged;
+pub(crate) struct Forged;
 
 /// ChaCha20-Poly1305. No nonce may be used twice.
-pub(super) struct Cipher(LessSafeKey);
+pub(crate) struct Cipher(LessSafeKey);
 
 impl Cipher {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("the key has the length of this cipher");
         Self(LessSafeKey::new(key))
     }
 
     /// Encrypts `text` where it stands, and answers the tag.
-    pub(super) fn seal(&self, nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
+    pub(crate) fn seal(&self, nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
         let mut out = [0; TAG_LEN];
@@ -35,7 +35,7 @@ impl Cipher {
     }
 
     /// Decrypts `text` where it stands. After an error its bytes mean nothing.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         nonce: [u8; 12],
         aad: &[u8],
@@ -50,15 +50,15 @@ impl Cipher {
 }
 
 /// XChaCha20-Poly1305: nonces of 24 bytes, which may be drawn at random.
-pub(super) struct ExtendedCipher(Zeroizing<[u8; 32]>);
+pub(crate) struct ExtendedCipher(Zeroizing<[u8; 32]>);
 
 impl ExtendedCipher {
-    pub(super) fn new(key: Zeroizing<[u8; 32]>) -> Self {
+    pub(crate) fn new(key: Zeroizing<[u8; 32]>) -> Self {
         Self(key)
     }
 
     /// Encrypts `text` where it stands, and answers the tag.
-    pub(super) fn seal(
+    pub(crate) fn seal(
         &self,
         nonce: &[u8; EXTENDED_NONCE_LEN],
         aad: &[u8],
@@ -69,7 +69,7 @@ impl ExtendedCipher {
     }
 
     /// Decrypts `text` where it stands. After an error its bytes mean nothing.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         nonce: &[u8; EXTENDED_NONCE_LEN],
         aad: &[u8],
