@@ -23,6 +23,9 @@ const CONVERSATIONS_MAX: usize = 1024;
 /// Pause before the onion service is started again after it ended by itself.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
+/// What is said to who asks for a Card as long as there is none.
+const NO_CARD: Reply = Reply::new(550, 5, 1, "There is no Card here");
+
 struct OnionPort(Arc<Node>);
 
 impl Port for OnionPort {
@@ -38,11 +41,18 @@ impl Port for OnionPort {
         self.0.peer_asks(onion);
     }
 
+    async fn card(&self, _: Option<u64>) -> Result<Option<Vec<u8>>, Reply> {
+        Err(NO_CARD)
+    }
+
     async fn claim(&self, sending: &Sending) -> Option<(Claim, Option<Here>)> {
         Some(receive::claim(&self.0.desk, sending).await)
     }
 
     async fn begin(&self, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {
+        if envelope.sealed.is_some() {
+            return Err(Reply::STALE_KEY);
+        }
         receive::begin(&self.0.desk, envelope, here).await
     }
 }

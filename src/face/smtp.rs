@@ -36,6 +36,8 @@ pub(crate) trait Port: Sync {
     fn proved(&self, onion: OnionAddress);
     /// The proved caller asks for what waits for it.
     fn etrn(&self, onion: OnionAddress);
+    /// The identity's Card is asked for, if it is newer than this sequence.
+    fn card(&self, known: Option<u64>) -> impl Future<Output = Result<Option<Vec<u8>>, Reply>> + Send;
     /// A large letter is announced by a proved caller: this connection is the one for it now, and here is what is
     /// there of it.
     fn claim(&self, sending: &Sending) -> impl Future<Output = Option<(Claim, Option<Here>)>> + Send;
@@ -147,6 +149,10 @@ where
                 place.known();
                 port.proved(onion);
             }
+            Step::Card(asked) => match port.card(asked.known()).await {
+                Ok(card) => asked.answer(card.as_deref()),
+                Err(reply) => asked.refuse(reply),
+            },
             Step::Checkpoint(checkpoint) => {
                 let sending = checkpoint.sending();
                 let (claim, here) = port.claim(&sending).await.unzip();

@@ -211,6 +211,8 @@ async fn deliver(node: &Node, line: &mut Line, batch: &Batch) -> Result<Vec<Outc
         size: reader.len() - prefix_len,
         eight_bit: true,
         utf8_header,
+        sealed: None,
+        ask_card: None,
     };
     line.client.letter(outgoing).map_err(|_| lost())?;
     line.body = Some(Content { reader, start: prefix_len });
@@ -337,7 +339,8 @@ impl Line {
                 Step::Send(bytes) => self.send(&bytes).await,
                 Step::Read(read) => self.read(read).await,
                 Step::WantBody { at, max } => self.give_body(at, max).await?,
-                Step::Done(outcomes) => return Ok(outcomes),
+                Step::Done { outcomes, .. } => return Ok(outcomes),
+                Step::Card(_) => {}
                 Step::Etrn(_) => return Ok(Vec::new()),
                 Step::Failed(failure) => return Err(failure),
                 Step::Idle if letter.is_none() => return Ok(Vec::new()),
@@ -418,7 +421,9 @@ impl Line {
                 Step::Failed(_) | Step::Close => return Ok(()),
                 Step::Send(bytes) => self.send(&bytes).await,
                 Step::Read(read) => self.read(read).await,
-                Step::WantBody { .. } | Step::Done(_) | Step::Etrn(_) => return Err(lost()),
+                Step::WantBody { .. } | Step::Done { .. } | Step::Card(_) | Step::Etrn(_) => {
+                    return Err(lost());
+                }
             }
         }
     }

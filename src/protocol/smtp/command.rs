@@ -5,6 +5,7 @@
 //! characters from addresses and loses quoting: a line here means one thing or is refused.
 
 use crate::model::letter::LetterId;
+use crate::model::seal::PrekeyId;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
 use crate::protocol::smtp::reply::Reply;
@@ -19,6 +20,13 @@ pub enum BodyKind {
     EightBit,
 }
 
+/// Whose words are known: what nodes say to each other, no mail program says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    Nodes,
+    Programs,
+}
+
 /// One command. It may hold a password, so it can be printed in tests only.
 #[derive(PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
@@ -28,9 +36,17 @@ pub(super) enum Command {
     Mail(Mail),
     Rcpt(Path),
     Data,
-    Bdat { len: u64, last: bool },
-    Auth { mechanism: String, initial: Option<String> },
+    Bdat {
+        len: u64,
+        last: bool,
+    },
+    Auth {
+        mechanism: String,
+        initial: Option<String>,
+    },
     Etrn(String),
+    /// The newest sequence that the caller has.
+    Card(Option<u64>),
     Rset,
     Noop,
     Vrfy,
@@ -50,6 +66,8 @@ pub(super) struct Mail {
     pub(super) checkpoint: bool,
     /// SMTPUTF8 was said (RFC 6531).
     pub(super) utf8: bool,
+    /// BODY=SEALED was said, and this is the KEY; SIZE was said too, and SMTPUTF8 was not.
+    pub(super) sealed: Option<PrekeyId>,
 }
 
 const UNKNOWN: Reply = Reply::new(500, 5, 1, "No such command here");
@@ -68,6 +86,9 @@ pub(super) const NEED_UTF8: Reply =
 const PARAMETER: Reply = Reply::new(555, 5, 4, "A parameter that was not announced");
 const PARAMETER_FORM: Reply = Reply::new(501, 5, 4, "A parameter is malformed or said twice");
 const BDAT_FORM: Reply = Reply::new(501, 5, 4, "As in: BDAT 1000 LAST");
+const CARD_FORM: Reply = Reply::new(501, 5, 4, "As in: CARD 7");
+const SEALED_FORM: Reply =
+    Reply::new(501, 5, 4, "BODY=SEALED and KEY go together, with SIZE and without SMTPUTF8");
 const AUTH_FORM: Reply = Reply::new(501, 5, 4, "As in: AUTH MECHANISM response");
 
 /// The most bytes, CRLF included, that a line beginning like this may have.
@@ -88,7 +109,7 @@ pub(super) fn is_http(line: &[u8]) -> bool {
 }
 
 /// Reads a line that has lost its CRLF.
-pub(super) fn parse(line: &[u8]) -> Result<Command, Reply> {
+pub(super) fn parse(line: &[u8], words: Words) -> Result<Command, Reply> {
     let line = std::str::from_utf8(line).map_err(|_| NOT_PRINTABLE)?.trim_end_matches(' ');
     if line.contains(char::is_control) {
         return Err(NOT_PRINTABLE);
@@ -101,12 +122,13 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, Reply> {
     match verb.to_ascii_uppercase().as_str() {
         "EHLO" => host_name(argument).map(Command::Ehlo),
         "HELO" => host_name(argument).map(Command::Helo),
-        "MAIL" => mail(argument).map(Command::Mail),
+        "MAIL" => mail(argument, words).map(Command::Mail),
         "RCPT" => rcpt(argument).map(Command::Rcpt),
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(argument),
         "AUTH" => auth(argument),
         "ETRN" => Ok(Command::Etrn(argument.to_owned())),
+        "CARD" if words == Words::Nodes => card(argument).map(Command::Card),
         "RSET" => alone(Command::Rset),
         "NOOP" => Ok(Command::Noop),
         "VRFY" => Ok(Command::Vrfy),
@@ -129,13 +151,14 @@ fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(keyword).then(|| rest.strip_prefix(' ').unwrap_or(rest))
 }
 
-fn mail(argument: &str) -> Result<Mail, Reply> {
+fn mail(argument: &str, words: Words) -> Result<Mail, Reply> {
     let (path, rest) = Path::parse(after_keyword(argument, "FROM:").ok_or(MAIL_FORM)?).ok_or(MAIL_FORM)?;
     let plain = path.is_ascii();
     let from = path.into_reverse().ok_or(MAIL_ADDRESS)?;
     let body = BodyKind::default();
-    let mut mail = Mail { from, size: None, body, letter: None, checkpoint: false, utf8: false };
-    let mut transid = None;
+    let mut mail =
+        Mail { from, size: None, body, letter: None, checkpoint: false, utf8: false, sealed: None };
+    let (mut transid, mut sealed) = (None, false);
     let mut seen: Vec<String> = Vec::new();
     for (keyword, value) in parameters(rest)? {
         if seen.contains(&keyword) {
@@ -143,9 +166,16 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
         }
         match keyword.as_str() {
             "TRANSID" => transid = Some(transaction_id(value).ok_or(PARAMETER_FORM)?),
+            "BODY" if words == Words::Nodes && value.eq_ignore_ascii_case("SEALED") => sealed = true,
+            "KEY" if words == Words::Nodes => {
+                mail.sealed = Some(PrekeyId::from_hex(value).ok_or(PARAMETER_FORM)?);
+            }
             keyword => mail_parameter(&mut mail, keyword, value)?,
         }
         seen.push(keyword);
+    }
+    if sealed != mail.sealed.is_some() || sealed && (mail.size.is_none() || mail.utf8) {
+        return Err(SEALED_FORM);
     }
     // A transaction of another name has left nothing here (RFC 1845 section 4.1), so it begins at its beginning.
     let named = mail.letter.map(|letter| letter.transaction());
@@ -215,6 +245,16 @@ fn bdat(argument: &str) -> Result<Command, Reply> {
     Ok(Command::Bdat { len: decimal(len, 20).ok_or(BDAT_FORM)?, last })
 }
 
+/// A sequence of more than 64 bits is none: it could be taken for the newest.
+fn card(argument: &str) -> Result<Option<u64>, Reply> {
+    if argument.is_empty() {
+        return Ok(None);
+    }
+    let plain = argument.len() <= 20 && argument.bytes().all(|byte| byte.is_ascii_digit());
+    let known = if plain { argument.parse().ok() } else { None };
+    known.map(Some).ok_or(CARD_FORM)
+}
+
 fn auth(argument: &str) -> Result<Command, Reply> {
     let (mechanism, initial) = match argument.split_once(' ') {
         None => (argument, None),
@@ -231,6 +271,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(line: &[u8]) -> Result<Command, Reply> {
+        super::parse(line, Words::Nodes)
+    }
+
     fn code(line: &str) -> u16 {
         parse(line.as_bytes()).expect_err(line).code
     }
@@ -245,6 +289,26 @@ mod tests {
             panic!("no MAIL")
         };
         assert_eq!((mail.size, mail.body, mail.letter), (Some(12), BodyKind::EightBit, None));
+    }
+
+    #[test]
+    fn the_words_of_nodes_are_read_and_programs_do_not_have_them() {
+        assert_eq!(parse(b"card"), Ok(Command::Card(None)));
+        assert_eq!(parse(b"CARD 18446744073709551615"), Ok(Command::Card(Some(u64::MAX))));
+        let sealed = b"MAIL FROM:<> SIZE=9 body=sealed KEY=0123456789abcDEF";
+        let Ok(Command::Mail(mail)) = parse(sealed) else { panic!("no MAIL") };
+        let key = PrekeyId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!((mail.sealed, mail.body), (Some(key), BodyKind::SevenBit));
+        for (line, want) in [
+            (&b"CARD"[..], 500),
+            (b"CARD x", 500),
+            (sealed, 555),
+            (b"MAIL FROM:<> BODY=SEALED", 555),
+            (b"MAIL FROM:<> KEY=0123456789abcdef", 555),
+            (b"MAIL FROM:<> KEY=x", 555),
+        ] {
+            assert_eq!(super::parse(line, Words::Programs).map_err(|reply| reply.code), Err(want));
+        }
     }
 
     #[test]
@@ -289,6 +353,23 @@ mod tests {
             ("MAIL FROM:<a@b.c> TRANSID=x", 501),
             ("MAIL FROM:<a@b.c> TRANSID=<x>", 501),
             ("MAIL FROM:<a@b.c> TRANSID=<@x>", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED", 501),
+            ("MAIL FROM:<> SIZE=9 KEY=0123456789abcdef", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=8BITMIME KEY=0123456789abcdef", 501),
+            ("MAIL FROM:<> BODY=SEALED KEY=0123456789abcdef", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcdef SMTPUTF8", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED BODY=SEALED KEY=0123456789abcdef", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcdef KEY=0123456789abcdef", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcde", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcdef0", 501),
+            ("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcdeg", 501),
+            ("CARD x", 501),
+            ("CARD -1", 501),
+            ("CARD 1 2", 501),
+            ("CARD 18446744073709551616", 501),
+            ("CARD 000000000000000000001", 501),
+            ("CARDX", 500),
             ("RCPT TO:<>", 553),
             ("RCPT TO:<a@b.c> NOTIFY=NEVER", 555),
             ("RCPT FROM:<a@b.c>", 501),
@@ -316,7 +397,7 @@ mod tests {
 
         #[test]
         fn any_argument_is_answered_without_panic(
-            verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO) ?", rest in "[ -~]{0,60}"
+            verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO|CARD) ?", rest in "[ -~]{0,60}"
         ) {
             let _ = parse(format!("{verb}{rest}").as_bytes());
         }

@@ -13,8 +13,8 @@ pub const OUTPUT_LEN_MAX: usize = 4 * 1024;
 /// Command line (RFC 5321 section 4.5.3.1.4).
 pub const COMMAND_LEN_MAX: usize = 512;
 /// MAIL line: the above and 26 for SIZE (RFC 1870), 17 for BODY (RFC 6152), 500 for AUTH (RFC 4954), 10 for SMTPUTF8
-/// (RFC 6531), 88 for TRANSID (RFC 1845), 40 for LETTER.
-pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 10 + 88 + 40;
+/// (RFC 6531), 88 for TRANSID (RFC 1845), 40 for LETTER, 21 for KEY.
+pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 10 + 88 + 40 + 21;
 /// AUTH line and SASL response (RFC 4954 section 4).
 pub const AUTH_LEN_MAX: usize = 12_288;
 /// Text line inside DATA (RFC 5321 section 4.5.3.1.6). A chunk (BDAT) has no lines and no such limit.
@@ -28,6 +28,9 @@ pub const DOMAIN_LEN_MAX: usize = 255;
 
 /// Letters in one session, so that no session lives for ever.
 pub const LETTERS_MAX: u32 = 1000;
+/// Cards asked for in one session: one at its beginning, another after a stale key, and some more. A Card is three
+/// hundred times as long as the question.
+pub const CARDS_MAX: u32 = 20;
 /// Commands since the last letter that was accepted: the largest transaction several times, and long idling.
 pub const COMMANDS_MAX: u32 = 1000;
 /// Mistakes since the last letter that was accepted; a sound program makes none.
@@ -39,12 +42,34 @@ pub const SKIP_LEN_MAX: u64 = LETTER_SIZE_MAX;
 /// Bytes read and thrown away after the last reply, so that it is not lost to a reset connection.
 pub const DRAIN_LEN_MAX: usize = 1024 * 1024;
 
+/// A Card, before base64.
+pub const CARD_LEN_MAX: usize = 32 * 1024;
+/// A receipt, before base64.
+pub const RECEIPT_LEN_MAX: usize = 4 * 1024;
+/// Base64 of a Card or a receipt on one line.
+pub const BASE64_LINE_LEN_MAX: usize = 480;
+
+/// What sealing may add to the largest letter, beside an eighth of it: signed header, stanza, the tags of the chunks.
+const SEAL_LEN_MAX: u64 = 128 * 1024;
+
+/// Largest sealed letter where the largest letter has `size_max` bytes. Padding adds at most 12 % (PADMÉ).
+pub const fn sealed_size_max(size_max: u64) -> u64 {
+    size_max.saturating_add(size_max / 8).saturating_add(SEAL_LEN_MAX)
+}
+
 /// Reply line from a server. RFC 5321 section 4.5.3.1.5 says 512; stock servers are known to go beyond.
 pub const REPLY_LINE_LEN_MAX: usize = 2048;
 /// Lines in one reply: the longest known EHLO replies have about 30.
 pub const REPLY_LINES_MAX: usize = 100;
 /// Text kept of one reply: it goes into the queue and into bounces.
 pub const REPLY_TEXT_LEN_MAX: usize = 4096;
+/// Lines in a reply that brings a Card: 43,692 characters of base64, however short a server's lines may be.
+pub const CARD_LINES_MAX: usize = 1024;
+/// Text kept of a reply that brings a Card: its base64, line ends, the first line, and so much more that a Card too long
+/// by one line is seen to be too long.
+pub const CARD_TEXT_LEN_MAX: usize = 48 * 1024;
+/// Text kept of a reply that brings a receipt: the words before it, 5,464 characters of base64, and a word a line.
+pub const RECEIPT_TEXT_LEN_MAX: usize = REPLY_TEXT_LEN_MAX + 8 * 1024;
 /// A letter up to this size is sent in the same flight as its MAIL and RCPT; a larger one waits for their replies, so
 /// that a refusal does not cost its upload.
 pub const EAGER_LEN_MAX: u64 = 256 * 1024;

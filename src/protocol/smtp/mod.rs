@@ -3,12 +3,14 @@
 //! * `server`: one machine for the onion's port 25 and for submission; `client`: the sending side
 //! * `limits`: every bound and time-out, with its reason; `reply`: codes and texts
 //! * `input`: strict lines; `command`, `path`: what a line says; `text`: bodies by DATA and BDAT
+//! * `enclosure`: a Card or a receipt inside a reply
 //! * `proof`: AUTH ONION-ED25519; `read`: what a driver is told when a machine wants bytes
 //!
 //! The driver owns socket, clock and store: it asks `next()`, does that step, and asks again.
 
 pub mod client;
 mod command;
+mod enclosure;
 mod input;
 pub mod limits;
 mod path;

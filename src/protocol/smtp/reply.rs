@@ -46,6 +46,14 @@ impl Reply {
         self
     }
 
+    /// A sealed letter's KEY is unknown here, or no more: the author's node has an old Card.
+    pub const STALE_KEY: Self = Self::new(450, 7, 5, "That key is none of ours now; fetch the Card");
+
+    /// Whether it says that a sealed letter must be sealed anew, with the key of a newer Card.
+    pub fn is_stale_key(&self) -> bool {
+        self.is_transient() && self.enhanced == Self::STALE_KEY.enhanced
+    }
+
     /// 2xx.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2

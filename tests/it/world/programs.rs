@@ -141,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         let own = HostKey::from_seed([seed; 32]).address();
         self.greet(&own.host()).await.taken();
         let cookie = self.lines.iter().find_map(|line| line.strip_prefix("ONIONSKIN 1 "));
+        let cookie = cookie.and_then(|words| words.split(' ').next());
         let server_cookie = cookie.and_then(LetterId::from_hex).expect("a node of ours gives a cookie").0;
         let session = Session { server, server_cookie };
         let sign = |bytes: &[u8]| key.sign(bytes).to_bytes();

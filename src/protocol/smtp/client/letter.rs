@@ -3,11 +3,15 @@
 use super::session::{Expect, Stage};
 use super::{Cause, Client, Outcome, Outgoing, Peer, Violation, Work};
 use crate::model::policy::ECHO;
+use crate::protocol::smtp::enclosure;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::reply::Reply;
 use crate::protocol::smtp::text::{LineEnds, Stuffing};
 
 const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The letter is larger than the reader's node takes");
+/// RFC 3463: a security feature that is not supported.
+const NOT_SEALED: Reply =
+    Reply::new(450, 7, 4, "The other node does not take sealed letters at present; nothing was sent");
 /// RFC 6531 section 3.5.
 const NO_UTF8_ADDRESS: Reply =
     Reply::new(550, 6, 7, "The reader's server takes no address with other than ASCII letters (no SMTPUTF8)");
@@ -49,13 +53,15 @@ pub(super) struct Letter {
     sent: u64,
     /// What the server had of it.
     held: u64,
-    line_ends: LineEnds,
+    /// `None`: the content is sealed, so it may hold any byte.
+    line_ends: Option<LineEnds>,
     stuffing: Stuffing,
 }
 
 impl Letter {
     pub(super) fn new(outgoing: Outgoing) -> Self {
         let outcomes = vec![None; outgoing.recipients.as_slice().len()];
+        let line_ends = outgoing.sealed.is_none().then(LineEnds::default);
         Self {
             outgoing,
             outcomes,
@@ -65,7 +71,7 @@ impl Letter {
             checkpoint: false,
             sent: 0,
             held: 0,
-            line_ends: LineEnds::default(),
+            line_ends,
             stuffing: Stuffing::new(),
         }
     }
@@ -96,15 +102,36 @@ impl Letter {
         self.outgoing.utf8_header || self.outgoing.recipients.as_slice().iter().any(|to| !to.local.is_ascii())
     }
 
-    /// Refuses what a server without SMTPUTF8 cannot be asked to take.
+    /// Whether the server has no room for it. A seal makes a letter larger, and the limit is the letter's.
+    fn is_too_large_for(&self, peer: &Peer) -> bool {
+        let limit = match self.outgoing.sealed {
+            Some(_) => peer.size_max.map(limits::sealed_size_max),
+            None => peer.size_max,
+        };
+        limit.is_some_and(|limit| self.outgoing.size > limit)
+    }
+
+    /// Refuses what cannot be asked for without SMTPUTF8; what is sealed is asked for without it.
     fn do_without_utf8(&mut self) {
-        if self.outgoing.utf8_header {
+        if self.outgoing.utf8_header && self.outgoing.sealed.is_none() {
             return self.settle(&Outcome::Refused(NO_UTF8_HEADER));
         }
         for (to, outcome) in self.outgoing.recipients.as_slice().iter().zip(&mut self.outcomes) {
             if !to.local.is_ascii() {
                 *outcome = Some(Outcome::Refused(NO_UTF8_ADDRESS));
             }
+        }
+    }
+
+    /// Settles what can be known without a word to the server.
+    fn settle_unsaid(&mut self, peer: &Peer) {
+        let sealed = self.outgoing.sealed.is_some();
+        if sealed && !peer.takes_sealed() {
+            self.settle(&Outcome::Deferred(NOT_SEALED));
+        } else if self.is_too_large_for(peer) {
+            self.settle(&Outcome::Refused(TOO_LARGE));
+        } else if sealed || !peer.utf8 {
+            self.do_without_utf8();
         }
     }
 
@@ -123,10 +150,12 @@ impl Letter {
         if peer.size {
             line.push_str(&format!(" SIZE={}", self.outgoing.size));
         }
-        if self.outgoing.eight_bit && peer.eight_bit {
-            line.push_str(" BODY=8BITMIME");
+        match self.outgoing.sealed {
+            Some(key) => line.push_str(&format!(" BODY=SEALED KEY={}", key.to_hex())),
+            None if self.outgoing.eight_bit && peer.eight_bit => line.push_str(" BODY=8BITMIME"),
+            None => {}
         }
-        if peer.utf8 && self.needs_utf8() {
+        if peer.utf8 && self.outgoing.sealed.is_none() && self.needs_utf8() {
             line.push_str(" SMTPUTF8");
         }
         if proved {
@@ -150,17 +179,14 @@ fn outcome(expected: Expect, reply: Reply) -> Outcome {
 
 impl Client {
     pub(super) fn start_letter(&mut self, mut letter: Box<Letter>, peer: &Peer) {
-        if peer.size_max.is_some_and(|limit| letter.outgoing.size > limit) {
-            letter.settle(&Outcome::Refused(TOO_LARGE));
-            return self.done(letter.take_outcomes());
-        }
-        if !peer.utf8 {
-            letter.do_without_utf8();
-            if !letter.is_wanted() {
-                return self.done(letter.take_outcomes());
-            }
+        letter.settle_unsaid(peer);
+        if !letter.is_wanted() {
+            return self.done(letter.take_outcomes(), None);
         }
         self.prove();
+        if let Some(known) = letter.outgoing.ask_card {
+            self.ask(Some(known), peer);
+        }
         let ours = peer.is_onionskin();
         letter.chunked = ours && peer.chunking && peer.pipelining;
         letter.eager = letter.outgoing.size <= limits::EAGER_LEN_MAX;
@@ -197,7 +223,7 @@ impl Client {
         if !letter.is_wanted() {
             self.need_rset = true;
             let outcomes = letter.take_outcomes();
-            return self.done(outcomes);
+            return self.done(outcomes, None);
         }
         if letter.chunked {
             let missing = letter.outgoing.size - letter.held;
@@ -240,16 +266,19 @@ impl Client {
         let Some(Work::Letter(letter)) = &mut self.work else { return };
         if letter.sent == letter.held && letter.held > 0 {
             // Whether a CR stands before it was looked at when that was sent.
-            letter.line_ends = LineEnds::behind(content.first() == Some(&b'\n'));
+            let after_cr = content.first() == Some(&b'\n');
+            letter.line_ends = letter.line_ends.as_ref().map(|_| LineEnds::behind(after_cr));
         }
         letter.sent += content.len() as u64;
         let whole = letter.sent == letter.outgoing.size;
-        let checked = letter.line_ends.check(content);
-        if checked.and_then(|()| if whole { letter.line_ends.finish() } else { Ok(()) }).is_err() {
+        let checked = letter.line_ends.as_mut().map_or(Ok(()), |ends| {
+            ends.check(content).and_then(|()| if whole { ends.finish() } else { Ok(()) })
+        });
+        if checked.is_err() {
             letter.settle(&Outcome::Refused(BROKEN));
             let outcomes = letter.take_outcomes();
             self.out.clear();
-            self.done(outcomes);
+            self.done(outcomes, None);
             self.stage = Stage::Over;
             return;
         }
@@ -297,25 +326,29 @@ impl Client {
                     self.end_text();
                 }
             }
-            Expect::Data => self.close_letter(&outcome(expected, reply), true),
+            Expect::Data => self.close_letter(&outcome(expected, reply), None, true),
             Expect::End if positive && letter.content != Content::Over => {
                 self.fail(Cause::Violation(Violation::OutOfTurn));
             }
-            Expect::End if positive => self.close_letter(&Outcome::Accepted, false),
-            Expect::End => self.close_letter(&outcome(expected, reply), true),
+            Expect::End if positive => {
+                let ours = self.peer.as_ref().is_some_and(Peer::is_onionskin);
+                let receipt = if ours { enclosure::read_receipt(&reply) } else { None };
+                self.close_letter(&Outcome::Accepted, receipt, false);
+            }
+            Expect::End => self.close_letter(&outcome(expected, reply), None, true),
             _ => {}
         }
     }
 
     /// The letter is answered as a whole.
-    fn close_letter(&mut self, outcome: &Outcome, need_rset: bool) {
+    fn close_letter(&mut self, outcome: &Outcome, receipt: Option<Vec<u8>>, need_rset: bool) {
         let Some(Work::Letter(letter)) = &mut self.work else { return };
         // Refused before its end: what was announced will not come, so nothing else can.
         let cut_short = letter.content == Content::Going;
         letter.settle(outcome);
         let outcomes = letter.take_outcomes();
         self.need_rset = need_rset;
-        self.done(outcomes);
+        self.done(outcomes, receipt);
         if cut_short {
             self.out.clear();
             self.stage = Stage::Over;

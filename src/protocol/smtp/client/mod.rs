@@ -2,7 +2,8 @@
 //!
 //! The driver loops over [`Client::next`]; every letter ends in exactly one [`Step::Done`] or [`Step::Failed`]. To a
 //! node like ours a batch of AUTH, MAIL, RCPT and BDAT goes out in one flight: a first letter takes two round trips
-//! after the stream has opened, the next one on a kept session takes one. A stock server gets DATA, and is waited for
+//! after the stream has opened, the next one on a kept session takes one; CARD before a letter costs one more, and none
+//! in the same flight. A stock server gets DATA, and is waited for
 //! where RFC 2920 says so. Bytes over 127 are sent as they are, even to a server without 8BITMIME: every living server
 //! passes them on, and a re-coded letter would no longer be the author's.
 
@@ -12,6 +13,7 @@ mod replies;
 mod session;
 
 use crate::model::letter::{LetterId, Recipients};
+use crate::model::seal::PrekeyId;
 use crate::protocol::smtp::input::Input;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
@@ -62,8 +64,25 @@ pub struct Outgoing {
     pub size: u64,
     /// The content has bytes over 127.
     pub eight_bit: bool,
-    /// The header has UTF-8 in it: only a server with SMTPUTF8 takes it (RFC 6531).
+    /// The header has UTF-8 in it: only a server with SMTPUTF8 takes it (RFC 6531). Of no meaning if it is sealed.
     pub utf8_header: bool,
+    /// The content is sealed with this key, so it may hold any byte, and goes by BODY=SEALED or not at all: to a server
+    /// that does not take sealed letters nothing is sent ([`Outcome::Deferred`]). There should be one recipient.
+    pub sealed: Option<PrekeyId>,
+    /// Asks in the same flight for a Card newer than this sequence. The answer comes as [`Step::Card`] before the letter's,
+    /// whatever becomes of it; it is missing only if the session ends, or if nothing at all was said to the server.
+    pub ask_card: Option<u64>,
+}
+
+/// What a server said when it was asked for its Card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CardAnswer {
+    /// This, at most [`limits::CARD_LEN_MAX`] bytes, not looked at.
+    Card(Vec<u8>),
+    /// None newer than the sequence that was named.
+    NothingNewer,
+    /// It has no such command, refused, or answered with what is no Card.
+    None,
 }
 
 /// What became of a letter for one recipient.
@@ -71,7 +90,8 @@ pub struct Outgoing {
 pub enum Outcome {
     /// The server has it.
     Accepted,
-    /// 4xx: try again later.
+    /// 4xx, or not sent because the server does not take sealed letters at present: try again later. After
+    /// [`Reply::is_stale_key`] seal it anew, with a key of the server's newest Card.
     Deferred(Reply),
     /// 5xx, or refused here because the server could not take it.
     Refused(Reply),
@@ -125,20 +145,27 @@ pub enum Step {
         /// Never more than [`limits::BODY_CHUNK_LEN_MAX`] nor than what is missing.
         max: usize,
     },
-    /// The letter was answered: one outcome per recipient, in their order.
-    Done(Vec<Outcome>),
+    /// The letter was answered.
+    Done {
+        /// One per recipient, in their order.
+        outcomes: Vec<Outcome>,
+        /// What came with an acceptance, 1 to [`limits::RECEIPT_LEN_MAX`] bytes, not looked at.
+        receipt: Option<Vec<u8>>,
+    },
+    /// CARD was answered. If a letter asked for it, that one is still in hand.
+    Card(CardAnswer),
     /// ETRN was answered.
     Etrn(Reply),
-    /// The session is over and the letter or ETRN in hand, if any, was not answered. `Close` follows.
+    /// The session is over and the letter, CARD or ETRN in hand, if any, was not answered. `Close` follows.
     Failed(Failure),
-    /// Nothing to do: give a letter, ETRN or `quit`, or keep the session for a while, less than the server's
+    /// Nothing to do: give a letter, CARD, ETRN or `quit`, or keep the session for a while, less than the server's
     /// [`limits::COMMAND_WAIT`]. What the server says meanwhile may be fed at any time.
     Idle,
     /// Close the stream. Said again and again from now on.
     Close,
 }
 
-/// A letter or ETRN is in hand, or the session is over.
+/// A letter, CARD or ETRN is in hand, or the session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session is busy or over")]
 pub struct Busy;
@@ -152,6 +179,7 @@ pub struct BodyError;
 #[derive(Debug)]
 enum Work {
     Letter(Box<Letter>),
+    Card(Option<u64>),
     Etrn,
 }
 
@@ -205,6 +233,11 @@ impl Client {
     /// Gives a letter to send; possible from the start, and then after each `Done`.
     pub fn letter(&mut self, outgoing: Outgoing) -> Result<(), Busy> {
         self.take_work(Work::Letter(Box::new(Letter::new(outgoing))))
+    }
+
+    /// Asks for the server's Card, if it is newer than the known sequence; answered by [`Step::Card`].
+    pub fn ask_card(&mut self, known: Option<u64>) -> Result<(), Busy> {
+        self.take_work(Work::Card(known))
     }
 
     /// Asks the server to send what waits for our onion. A server that cannot is answered for with 502.

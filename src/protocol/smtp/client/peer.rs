@@ -24,6 +24,10 @@ pub struct Peer {
     pub size: bool,
     /// The cookie of `ONIONSKIN 1`.
     pub cookie: Option<[u8; 16]>,
+    /// CARD stands behind that cookie: the server gives its Card.
+    pub card: bool,
+    /// SEALED stands behind it: the server takes sealed letters.
+    pub sealed: bool,
 }
 
 impl Peer {
@@ -49,6 +53,10 @@ impl Peer {
                 // Another version is another protocol: such a peer is treated as a stock server.
                 "ONIONSKIN" if peer.cookie.is_none() && words.next() == Some("1") => {
                     peer.cookie = words.next().and_then(LetterId::from_hex).map(|cookie| cookie.0);
+                    for word in words.filter(|_| peer.cookie.is_some()) {
+                        peer.card |= word == "CARD";
+                        peer.sealed |= word == "SEALED";
+                    }
                 }
                 _ => {}
             }
@@ -59,6 +67,11 @@ impl Peer {
     /// Whether the server is a node like ours.
     pub fn is_onionskin(&self) -> bool {
         self.cookie.is_some()
+    }
+
+    /// Whether a sealed letter can be sent there: it needs chunks and SIZE, and goes in one flight.
+    pub fn takes_sealed(&self) -> bool {
+        self.is_onionskin() && self.sealed && self.chunking && self.pipelining && self.size
     }
 }
 
@@ -73,6 +86,33 @@ mod tests {
         assert_eq!((peer.pipelining, peer.eight_bit, peer.size_max), (false, true, Some(1000)));
         assert_eq!(peer.cookie.map(|cookie| cookie[15]), Some(15));
         assert!(peer.is_onionskin());
+    }
+
+    #[test]
+    fn only_the_exact_words_behind_a_cookie_count() {
+        let words = |line: &str| {
+            let text = format!("x\nCHUNKING\nPIPELINING\nSIZE 9\n{line}");
+            let peer = Peer::from_ehlo(&Reply::bare(250, "").saying(text));
+            assert_eq!(peer.takes_sealed(), peer.sealed);
+            (peer.card, peer.sealed)
+        };
+        let cookie = "000102030405060708090a0b0c0d0e0f";
+        assert_eq!(words(&format!("ONIONSKIN 1 {cookie} x SEALED  CARD y")), (true, true));
+        assert_eq!(words(&format!("onionskin 1 {cookie} SEALED")), (false, true));
+        assert_eq!(words(&format!("ONIONSKIN 1 {cookie} card Sealed CARDS SEALED=1 XCARD")), (false, false));
+        assert_eq!(words(&format!("ONIONSKIN 1 x CARD SEALED\nONIONSKIN 1 {cookie}")), (false, false));
+        assert_eq!(words(&format!("ONIONSKIN 2 {cookie} CARD SEALED\nCARD\nSEALED")), (false, false));
+        assert_eq!(words(&format!("ONIONSKIN 1 {cookie}\nONIONSKIN 1 {cookie} CARD")), (false, false));
+    }
+
+    #[test]
+    fn a_sealed_letter_needs_all_that_it_is_sent_with() {
+        let words = ["CHUNKING", "PIPELINING", "SIZE", "ONIONSKIN 1 000102030405060708090a0b0c0d0e0f SEALED"];
+        for missing in words {
+            let others: Vec<&str> = words.into_iter().filter(|word| *word != missing).collect();
+            let peer = Peer::from_ehlo(&Reply::bare(250, "").saying(format!("x\n{}", others.join("\n"))));
+            assert!(!peer.takes_sealed(), "without {missing}");
+        }
     }
 
     #[test]

@@ -16,12 +16,38 @@ pub enum Violation {
     /// A line that is no reply, or lines of one reply with different codes.
     #[error("a reply is malformed")]
     Form,
-    /// More lines than [`limits::REPLY_LINES_MAX`].
+    /// More lines than [`limits::REPLY_LINES_MAX`], or [`limits::CARD_LINES_MAX`] where a Card was asked for.
     #[error("a reply has too many lines")]
     TooManyLines,
     /// A reply that nothing was asked for, or with a code that cannot be its answer.
     #[error("a reply comes out of turn")]
     OutOfTurn,
+}
+
+/// What a reply may bring beside words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freight {
+    Nothing,
+    Card,
+    Receipt,
+}
+
+impl Freight {
+    fn lines_max(self) -> usize {
+        match self {
+            Self::Card => limits::CARD_LINES_MAX,
+            Self::Nothing | Self::Receipt => limits::REPLY_LINES_MAX,
+        }
+    }
+
+    /// Of a refusal only words are kept.
+    fn text_len_max(self, code: u16) -> usize {
+        match self {
+            Self::Card if code == 250 => limits::CARD_TEXT_LEN_MAX,
+            Self::Receipt if code == 250 => limits::RECEIPT_TEXT_LEN_MAX,
+            _ => limits::REPLY_TEXT_LEN_MAX,
+        }
+    }
 }
 
 /// A reply whose last line has not come yet.
@@ -33,14 +59,14 @@ pub(super) struct ReplyReader {
 
 impl ReplyReader {
     /// Cuts the next whole reply from the input. `None`: more bytes are needed.
-    pub(super) fn next(&mut self, input: &mut Input) -> Result<Option<Reply>, Violation> {
+    pub(super) fn next(&mut self, input: &mut Input, freight: Freight) -> Result<Option<Reply>, Violation> {
         loop {
             let line = input.line(limits::REPLY_LINE_LEN_MAX).map_err(|error| match error {
                 LineError::TooLong => Violation::LineTooLong,
                 LineError::LineEnd => Violation::LineEnd,
             })?;
             let Some(line) = line else { return Ok(None) };
-            if self.add(&line)? {
+            if self.add(&line, freight)? {
                 self.lines = 0;
                 return Ok(self.begun.take());
             }
@@ -48,9 +74,9 @@ impl ReplyReader {
     }
 
     /// Takes one line; whether it was the last.
-    fn add(&mut self, line: &[u8]) -> Result<bool, Violation> {
+    fn add(&mut self, line: &[u8], freight: Freight) -> Result<bool, Violation> {
         self.lines += 1;
-        if self.lines > limits::REPLY_LINES_MAX {
+        if self.lines > freight.lines_max() {
             return Err(Violation::TooManyLines);
         }
         let code = code(line).ok_or(Violation::Form)?;
@@ -66,7 +92,7 @@ impl ReplyReader {
             None => self.begun = Some(Reply { code, enhanced, text: text.to_owned().into() }),
             Some(reply) if reply.code != code => return Err(Violation::Form),
             Some(reply) => {
-                if reply.text.len() + text.len() < limits::REPLY_TEXT_LEN_MAX {
+                if reply.text.len() + text.len() < freight.text_len_max(code) {
                     let whole = reply.text.to_mut();
                     whole.push('\n');
                     whole.push_str(text);
@@ -112,9 +138,32 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(bytes: &[u8]) -> Result<Option<Reply>, Violation> {
+        read_with(bytes, Freight::Nothing)
+    }
+
+    fn read_with(bytes: &[u8], freight: Freight) -> Result<Option<Reply>, Violation> {
         let mut input = Input::default();
         input.push(bytes);
-        ReplyReader::default().next(&mut input)
+        ReplyReader::default().next(&mut input, freight)
+    }
+
+    #[test]
+    fn only_where_freight_is_expected_is_there_room_for_it() {
+        let wire = |code: u16, lines: usize| {
+            let line = format!("{code}-{}\r\n", "x".repeat(480));
+            format!("{}{code} x\r\n", line.repeat(lines)).into_bytes()
+        };
+        let text_len =
+            |code, lines, freight| read_with(&wire(code, lines), freight).unwrap().unwrap().text.len();
+        assert!(text_len(250, 90, Freight::Card) > 480 * 90);
+        assert!(text_len(250, 1000, Freight::Card) <= limits::CARD_TEXT_LEN_MAX);
+        assert!(text_len(250, 12, Freight::Receipt) > 480 * 12);
+        assert!(text_len(250, 90, Freight::Receipt) <= limits::RECEIPT_TEXT_LEN_MAX);
+        for (code, freight) in [(550, Freight::Card), (450, Freight::Receipt), (250, Freight::Nothing)] {
+            assert!(text_len(code, 90, freight) <= limits::REPLY_TEXT_LEN_MAX, "{code} {freight:?}");
+        }
+        assert_eq!(read_with(&wire(250, 1024), Freight::Card), Err(Violation::TooManyLines));
+        assert_eq!(read_with(&wire(250, 100), Freight::Receipt), Err(Violation::TooManyLines));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The client's order of things: greeting, EHLO, and what each reply means.
 
-use super::{Busy, Cause, Client, Failure, Outcome, Peer, Step, Violation, Work};
+use super::replies::Freight;
+use super::{Busy, CardAnswer, Cause, Client, Failure, Outcome, Peer, Step, Violation, Work};
+use crate::protocol::smtp::enclosure;
 use crate::protocol::smtp::proof::{MECHANISM, Session};
 use crate::protocol::smtp::reply::Reply;
 
@@ -23,6 +25,10 @@ pub(super) enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expect {
     Auth,
+    /// Whether a sequence was named.
+    Card {
+        known: bool,
+    },
     Rset,
     Mail,
     /// The recipient of this index.
@@ -70,7 +76,12 @@ impl Client {
 
     /// Takes a whole reply from the input, if there is one.
     pub(super) fn take_reply(&mut self) -> bool {
-        match self.replies.next(&mut self.input) {
+        let freight = match self.expected.front() {
+            Some(Expect::Card { .. }) => Freight::Card,
+            Some(Expect::End) => Freight::Receipt,
+            _ => Freight::Nothing,
+        };
+        match self.replies.next(&mut self.input, freight) {
             Ok(None) => return false,
             Ok(Some(reply)) => {
                 self.turn += 1;
@@ -137,6 +148,7 @@ impl Client {
         match expected {
             Expect::Auth if reply.is_positive() => {}
             Expect::Auth => self.fail(Cause::AuthRefused(reply)),
+            Expect::Card { known } => self.answer_card(known, &reply),
             Expect::Rset if reply.is_positive() => {}
             Expect::Rset | Expect::Quit => self.fail(Violation::OutOfTurn.into()),
             Expect::Etrn => {
@@ -155,6 +167,14 @@ impl Client {
         let peer = self.peer.clone().unwrap_or_default();
         match work {
             Work::Letter(letter) => self.start_letter(letter, &peer),
+            Work::Card(known) => {
+                if peer.card {
+                    self.prove();
+                }
+                if self.ask(known, &peer) {
+                    self.work = Some(Work::Card(known));
+                }
+            }
             Work::Etrn => match &self.config.prove {
                 Some(prove) if peer.is_onionskin() && peer.etrn => {
                     let line = format!("ETRN {}", prove.own.host());
@@ -165,6 +185,30 @@ impl Client {
                 _ => self.events.push_back(Step::Etrn(NO_ETRN)),
             },
         }
+    }
+
+    /// Puts CARD on the script, if the server knows it. If not, that is the answer.
+    pub(super) fn ask(&mut self, known: Option<u64>, peer: &Peer) -> bool {
+        let asked = peer.is_onionskin() && peer.card;
+        if asked {
+            let argument = known.map_or_else(String::new, |known| format!(" {known}"));
+            self.script.push_back((Expect::Card { known: known.is_some() }, format!("CARD{argument}")));
+        } else {
+            self.events.push_back(Step::Card(CardAnswer::None));
+        }
+        asked
+    }
+
+    fn answer_card(&mut self, known: bool, reply: &Reply) {
+        let answer = match reply.code {
+            250 if !reply.text.contains('\n') && known => CardAnswer::NothingNewer,
+            250 => enclosure::read_card(reply).map_or(CardAnswer::None, CardAnswer::Card),
+            _ => CardAnswer::None,
+        };
+        if matches!(self.work, Some(Work::Card(_))) {
+            self.work = None;
+        }
+        self.events.push_back(Step::Card(answer));
     }
 
     /// Puts AUTH at the head of the first batch to a node.
@@ -198,9 +242,9 @@ impl Client {
     }
 
     /// The letter in hand is answered.
-    pub(super) fn done(&mut self, outcomes: Vec<Outcome>) {
+    pub(super) fn done(&mut self, outcomes: Vec<Outcome>, receipt: Option<Vec<u8>>) {
         self.work = None;
         self.script.clear();
-        self.events.push_back(Step::Done(outcomes));
+        self.events.push_back(Step::Done { outcomes, receipt });
     }
 }

@@ -5,6 +5,7 @@ use super::{Envelope, Held, Role, Sending, Server, replies};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::Recipients;
 use crate::model::policy::{ECHO, RECIPIENTS_MAX};
+use crate::model::seal::PrekeyId;
 use crate::protocol::smtp::command::{Mail, NEED_UTF8};
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
@@ -32,12 +33,13 @@ impl Server {
             body: mail.body,
             letter: mail.letter,
             utf8: mail.utf8,
+            sealed: mail.sealed,
             checkpoint,
             held: 0,
             recipients: Vec::new(),
             begun: false,
             len: 0,
-            line_ends: LineEnds::default(),
+            line_ends: mail.sealed.is_none().then(LineEnds::default),
         });
         if checkpoint {
             self.state = State::AskCheckpoint;
@@ -65,7 +67,7 @@ impl Server {
             Some(held) => {
                 letter.held = held.len;
                 letter.len = held.len;
-                letter.line_ends = LineEnds::behind(held.after_cr);
+                letter.line_ends = letter.line_ends.as_ref().map(|_| LineEnds::behind(held.after_cr));
                 let text = format!("{} is the transaction offset", held.len);
                 self.say(&replies::CHECKPOINT.saying(text));
             }
@@ -86,10 +88,16 @@ impl Server {
         if mail.letter.is_some() && self.facts.proved.is_none() {
             return Err(replies::AUTH_FIRST);
         }
-        if mail.size.is_some_and(|size| size > self.config.size_max) {
+        if mail.size.is_some_and(|size| size > self.size_max(mail.sealed)) {
             return Err(replies::TOO_LARGE);
         }
         self.may_be_from(&mail.from)
+    }
+
+    /// The largest letter of this kind.
+    fn size_max(&self, sealed: Option<PrekeyId>) -> u64 {
+        let size_max = self.config.size_max;
+        sealed.map_or(size_max, |_| limits::sealed_size_max(size_max))
     }
 
     /// Whoever has proved an onion writes from it; whoever has logged in writes as this identity.
@@ -135,12 +143,15 @@ impl Server {
         }
     }
 
-    /// The address, if it can share a letter with those that were named before: `echo@` shares none, since what is for
-    /// it is answered and not kept.
+    /// The address, if it can share a letter with those that were named before: a seal is for one reader, and `echo@`
+    /// shares none, since what is for it is answered and not kept.
     fn may_join(&self, address: MailAddress) -> Result<MailAddress, Reply> {
         let names = &self.config.names;
-        let others = self.transaction.as_ref().and_then(|transaction| transaction.recipients.first());
+        let letter = self.transaction.as_ref();
+        let sealed = letter.is_some_and(|letter| letter.sealed.is_some());
+        let others = letter.and_then(|letter| letter.recipients.first());
         match others {
+            Some(other) if sealed && *other != address => Err(replies::SEALED_FOR_ONE),
             _ if matches!(self.config.role, Role::Submission { .. }) => Ok(address),
             Some(other) if names.is_echo(other) != names.is_echo(&address) => Err(replies::ECHO_ALONE),
             _ => Ok(address),
@@ -200,8 +211,10 @@ impl Server {
     pub(super) fn data(&mut self) {
         let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.begun);
         let held = self.transaction.as_ref().is_some_and(|transaction| transaction.held > 0);
+        let sealed = self.transaction.as_ref().is_some_and(|transaction| transaction.sealed.is_some());
         match self.may_begin() {
             Err(reply) => self.say(&reply),
+            Ok(()) if sealed => self.say(&replies::SEALED_CHUNKS),
             Ok(()) if held => self.say(&replies::ONLY_CHUNKS),
             Ok(()) if begun => self.say(&replies::IN_CHUNKS),
             Ok(()) => self.state = State::AskBegin(Way::Data),
@@ -209,18 +222,21 @@ impl Server {
     }
 
     pub(super) fn bdat(&mut self, len: u64, last: bool) {
-        if len > self.config.size_max.saturating_add(limits::SKIP_LEN_MAX) {
+        let letter = self.transaction.as_ref();
+        let size_max = self.size_max(letter.and_then(|letter| letter.sealed));
+        if len > size_max.saturating_add(limits::SKIP_LEN_MAX) {
             return self.end(replies::TOO_LARGE);
         }
-        let letter = self.transaction.as_ref();
         let sum = letter.map_or(0, |letter| letter.len).saturating_add(len);
         let begun = letter.is_some_and(|letter| letter.begun);
-        // Pieces of several tries are put together: their sum must be the letter that was announced.
-        let announced = letter.filter(|letter| letter.checkpoint).and_then(|letter| letter.size);
+        // Pieces of several tries are put together: their sum must be the letter that was announced. A sealed one is the
+        // right bytes or none.
+        let exact = letter.filter(|letter| letter.checkpoint || letter.sealed.is_some());
+        let announced = exact.and_then(|letter| letter.size);
         let misfit = announced.is_some_and(|size| sum > size || last && sum < size);
         self.state = match self.may_begin() {
             Err(reply) => State::Skip { left: len, reply },
-            Ok(()) if sum > self.config.size_max => {
+            Ok(()) if sum > size_max => {
                 self.drop_transaction();
                 State::Skip { left: len, reply: replies::TOO_LARGE }
             }
@@ -247,6 +263,7 @@ impl Server {
             size_hint: all_of_it.or(transaction.size),
             body: transaction.body,
             utf8: transaction.utf8,
+            sealed: transaction.sealed,
             held: transaction.held,
             letter: transaction.letter,
             proved: self.facts.proved,

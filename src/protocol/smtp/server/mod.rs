@@ -6,6 +6,7 @@
 //! Decided here: syntax, order, limits, whose address is taken. Decided by the driver: storage, quota, trust.
 
 mod body;
+mod card;
 mod letter;
 mod login;
 mod replies;
@@ -13,8 +14,10 @@ mod session;
 
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
+use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::command::BodyKind;
+use crate::protocol::smtp::enclosure;
 use crate::protocol::smtp::input::Input;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
@@ -29,7 +32,7 @@ use std::collections::VecDeque;
 pub struct Config {
     /// The identity's onion and the names it answers to.
     pub names: OwnNames,
-    /// Largest letter, in bytes.
+    /// Largest letter, in bytes; a sealed one may be larger by what the seal adds ([`limits::sealed_size_max`]).
     pub size_max: u64,
     /// Which port this is.
     pub role: Role,
@@ -59,12 +62,16 @@ pub struct Envelope {
     pub from: ReversePath,
     /// From RCPT. On the onion port all are local parts of this identity.
     pub recipients: Recipients,
-    /// What the sender says the letter's size is, in bytes, at most `size_max`; the real one may differ.
+    /// What the sender says the letter's size is, in bytes, at most what is taken here. It is always said of a sealed
+    /// letter, and then the real one is the same; else it may differ.
     pub size_hint: Option<u64>,
     /// From BODY=.
     pub body: BodyKind,
     /// SMTPUTF8 was said (RFC 6531).
     pub utf8: bool,
+    /// BODY=SEALED was said, and this is the KEY (onion port): there is one recipient, and the content is any bytes,
+    /// by BDAT. Whose key it is the driver knows: [`Reply::STALE_KEY`] refuses an unknown one.
+    pub sealed: Option<PrekeyId>,
     /// So many bytes of the letter are here already, as the driver said at [`Step::Checkpoint`]; the rest comes.
     pub held: u64,
     /// From LETTER=; only with `proved`.
@@ -115,6 +122,8 @@ pub enum Step<'a> {
     },
     /// The caller has proved that it holds this onion's key.
     Proved(OnionAddress),
+    /// The identity's Card, if it is newer (onion port)?
+    Card(CardAsked<'a>),
     /// How much of this letter is here from before? Whoever answers holds it until `Begin` or `Discard` or `Suspend`.
     Checkpoint(Checkpoint<'a>),
     /// Take this letter, or not?
@@ -139,6 +148,14 @@ pub enum Step<'a> {
 pub struct Login<'a> {
     server: &'a mut Server,
     user: String,
+}
+
+/// Is there a newer Card? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct CardAsked<'a> {
+    server: &'a mut Server,
+    known: Option<u64>,
 }
 
 /// What is here of a letter? Dropped unanswered, it is asked again.
@@ -173,6 +190,24 @@ impl Login<'_> {
     /// Answers with the user's verifiers, all of one salt; none if there is no such user.
     pub fn answer(self, verifiers: &[Verifier]) {
         self.server.found(verifiers);
+    }
+}
+
+impl CardAsked<'_> {
+    /// The newest sequence that the caller says it has.
+    pub fn known(&self) -> Option<u64> {
+        self.known
+    }
+
+    /// Answers with the whole Card, 1 to [`limits::CARD_LEN_MAX`] bytes (any other becomes 451), or that there is none
+    /// newer than the known one.
+    pub fn answer(self, card: Option<&[u8]>) {
+        self.server.found_card(card);
+    }
+
+    /// Gives no Card and says why by a 4xx or 5xx (anything else becomes 451).
+    pub fn refuse(self, reply: Reply) {
+        self.server.no_card(reply);
     }
 }
 
@@ -212,6 +247,13 @@ impl Finish<'_> {
         self.server.finished(replies::KEPT);
     }
 
+    /// The letter is durable, and this statement says so to its author, in at most [`limits::RECEIPT_LEN_MAX`] bytes; a
+    /// longer one is left out.
+    pub fn accept_with(self, receipt: Option<&[u8]>) {
+        let text = enclosure::receipt_text(&replies::KEPT.text, receipt.unwrap_or_default());
+        self.server.finished(replies::KEPT.saying(text));
+    }
+
     /// The letter is not kept, and the author is told so by a 4xx or 5xx (anything else becomes 451).
     pub fn refuse(self, reply: Reply) {
         self.server.finished(session::refusal(reply));
@@ -225,6 +267,7 @@ enum Event {
     Login(String),
     LoggedIn { user: String, verifier: usize },
     Proved(OnionAddress),
+    Card(Option<u64>),
     Checkpoint(Sending),
     Begin(Envelope),
     Body(Vec<u8>),
@@ -279,6 +322,7 @@ impl Server {
             Event::Login(user) => Step::Login(Login { server: self, user }),
             Event::LoggedIn { user, verifier } => Step::LoggedIn { user, verifier },
             Event::Proved(onion) => Step::Proved(onion),
+            Event::Card(known) => Step::Card(CardAsked { server: self, known }),
             Event::Checkpoint(sending) => Step::Checkpoint(Checkpoint { server: self, sending }),
             Event::Begin(envelope) => Step::Begin(Begin { server: self, envelope }),
             Event::Body(content) => Step::Body(content),
@@ -369,6 +413,7 @@ impl Server {
             State::Command => self.advance_command(),
             State::Sasl(_) => self.advance_sasl(),
             State::Lookup { user, .. } => Some(Event::Login(user.clone())),
+            State::AskCard(known) => Some(Event::Card(*known)),
             State::AskCheckpoint => Some(Event::Checkpoint(self.sending())),
             State::AskBegin(_) => Some(Event::Begin(self.envelope())),
             State::Text(_) => self.advance_text(),

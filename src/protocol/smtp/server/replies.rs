@@ -7,6 +7,8 @@ pub(super) const SENDER_OK: Reply = Reply::new(250, 1, 0, "Sender taken");
 pub(super) const RECIPIENT_OK: Reply = Reply::new(250, 1, 5, "Recipient taken");
 pub(super) const CHUNK_OK: Reply = Reply::new(250, 0, 0, "Chunk taken");
 pub(super) const KEPT: Reply = Reply::new(250, 0, 0, "The letter is kept");
+pub(super) const CARD: Reply = Reply::new(250, 0, 0, "");
+pub(super) const NOTHING_NEWER: Reply = Reply::new(250, 0, 0, "Nothing newer");
 pub(super) const CHECKPOINT: Reply = Reply::bare(355, "");
 pub(super) const GO_ON: Reply = Reply::bare(354, "Send the text, and end it with CRLF . CRLF");
 pub(super) const BYE: Reply = Reply::new(221, 0, 0, "Bye");
@@ -27,6 +29,7 @@ pub(super) const RCPT_FIRST: Reply = Reply::new(503, 5, 1, "No recipient was tak
 pub(super) const MAIL_OPEN: Reply = Reply::new(503, 5, 1, "A letter is already begun");
 pub(super) const IN_CHUNKS: Reply = Reply::new(503, 5, 1, "The letter is already coming in chunks");
 pub(super) const ONLY_CHUNKS: Reply = Reply::new(503, 5, 1, "After 355 the rest of the letter comes by BDAT");
+pub(super) const SEALED_CHUNKS: Reply = Reply::new(503, 5, 1, "A sealed letter comes by BDAT");
 pub(super) const AUTH_ONCE: Reply = Reply::new(503, 5, 1, "Only one AUTH, and not inside a letter");
 
 pub(super) const AUTH_FIRST: Reply = Reply::new(530, 7, 0, "AUTH first");
@@ -43,6 +46,8 @@ pub(super) const ETRN_OTHER: Reply = Reply::new(459, 7, 1, "ETRN is for the onio
 pub(super) const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The letter is larger than the limit in EHLO");
 pub(super) const TOO_MANY_RECIPIENTS: Reply =
     Reply::new(452, 5, 3, "Too many recipients; send to the others in another letter");
+pub(super) const SEALED_FOR_ONE: Reply =
+    Reply::new(452, 5, 3, "A sealed letter has one reader; send to the others in others");
 pub(super) const NOT_YOURS: Reply = Reply::new(550, 7, 1, "The sender is not of the onion that was proved");
 pub(super) const NOT_THIS_IDENTITY: Reply =
     Reply::new(553, 7, 1, "The sender must be an address of the identity that is logged in");
@@ -75,4 +80,6 @@ pub(super) const TOO_MANY_ERRORS: Reply = Reply::new(421, 7, 0, "Too many errors
 pub(super) const TOO_MANY_COMMANDS: Reply = Reply::new(421, 7, 0, "Too many commands without a letter");
 pub(super) const TOO_MANY_LETTERS: Reply =
     Reply::new(421, 7, 0, "Enough letters for one session; come again");
+pub(super) const TOO_MANY_CARDS: Reply =
+    Reply::new(421, 7, 0, "The Card was asked for often enough; come again");
 pub(super) const LOCAL: Reply = Reply::new(451, 3, 0, "Something went wrong here; try again later");

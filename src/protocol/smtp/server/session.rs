@@ -3,8 +3,9 @@
 use super::{Event, Role, Server, replies};
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
+use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Exchange;
-use crate::protocol::smtp::command::{self, BodyKind, Command};
+use crate::protocol::smtp::command::{self, BodyKind, Command, Words};
 use crate::protocol::smtp::input::LineError;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
@@ -25,6 +26,8 @@ pub(super) enum State {
     Sasl(Exchange),
     /// The driver is asked for a user's verifiers.
     Lookup { exchange: Exchange, user: String },
+    /// The driver is asked for a Card newer than this sequence.
+    AskCard(Option<u64>),
     /// The driver is asked what is here of the letter already.
     AskCheckpoint,
     /// The driver is asked whether the letter may come.
@@ -63,6 +66,8 @@ pub(super) struct Facts {
     pub(super) logins: u32,
     /// Letters begun so far.
     pub(super) letters: u32,
+    /// Times that the Card was asked for.
+    pub(super) cards: u32,
     /// Commands and errors since the last letter that was accepted.
     pub(super) commands: u32,
     pub(super) errors: u32,
@@ -79,6 +84,8 @@ pub(super) struct Transaction {
     pub(super) letter: Option<LetterId>,
     /// SMTPUTF8 was said.
     pub(super) utf8: bool,
+    /// BODY=SEALED was said, with this KEY.
+    pub(super) sealed: Option<PrekeyId>,
     /// What comes of it before the session breaks is kept for the next one.
     pub(super) checkpoint: bool,
     /// So much of it was here before, in bytes.
@@ -88,7 +95,8 @@ pub(super) struct Transaction {
     pub(super) begun: bool,
     /// Content so far, in bytes, with what was held.
     pub(super) len: u64,
-    pub(super) line_ends: LineEnds,
+    /// `None`: the content is sealed, so it may hold any byte.
+    pub(super) line_ends: Option<LineEnds>,
 }
 
 /// The driver's reply, if it is a refusal; else the one that says that something went wrong.
@@ -183,7 +191,11 @@ impl Server {
         if command::is_http(line) {
             return self.end(replies::HTTP);
         }
-        match command::parse(line) {
+        let words = match self.config.role {
+            Role::Onion { .. } => Words::Nodes,
+            Role::Submission { .. } => Words::Programs,
+        };
+        match command::parse(line, words) {
             Ok(command) => self.obey(command),
             // How many bytes follow is unknown, and they must not be taken for commands.
             Err(reply) if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) => {
@@ -203,6 +215,7 @@ impl Server {
             Command::Bdat { len, last } => self.bdat(len, last),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial),
             Command::Etrn(node) => self.etrn(&node),
+            Command::Card(known) => self.card(known),
             Command::Rset => {
                 self.suspend_transaction();
                 self.say(&replies::OK);
@@ -236,7 +249,7 @@ impl Server {
                 Role::Onion { cookie } => {
                     let cookie = LetterId(*cookie).to_hex();
                     text.push_str(&format!(
-                        "\nCHECKPOINT\nETRN\nAUTH {}\nONIONSKIN 1 {cookie}",
+                        "\nCHECKPOINT\nETRN\nAUTH {}\nONIONSKIN 1 {cookie} CARD SEALED",
                         proof::MECHANISM
                     ));
                 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod pair;
 mod random;
+mod sealed;
 mod traces;
 
 use super::client::{self, Client, Outgoing, Prove};
@@ -11,6 +12,7 @@ use super::{Phase, Read, Reply, ReversePath, limits};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
+use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Verifier;
 use ed25519_dalek::{Signer as _, SigningKey};
 use onion::OnionAddress;
@@ -60,7 +62,17 @@ pub(super) fn outgoing(recipients: &[&str], size: usize) -> Outgoing {
         size: size as u64,
         eight_bit: false,
         utf8_header: false,
+        sealed: None,
+        ask_card: None,
     }
+}
+
+/// The key of Bob's that a letter can be sealed with.
+pub(super) const PREKEY: PrekeyId = PrekeyId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+
+/// What [`outgoing`] makes, sealed.
+pub(super) fn sealed(size: usize) -> Outgoing {
+    Outgoing { sealed: Some(PREKEY), ..outgoing(&["bob"], size) }
 }
 
 /// What a server's driver was told.
@@ -90,11 +102,16 @@ pub(super) struct Driven {
     closed: bool,
     pub(super) refuse_begin: Option<Reply>,
     pub(super) refuse_finish: Option<Reply>,
+    /// Bob's Card and its sequence.
+    pub(super) card: Option<(u64, Vec<u8>)>,
+    /// What comes with the acceptance of a sealed letter.
+    pub(super) receipt: Option<Vec<u8>>,
 }
 
+/// What is sent at once: what was gathered, and one long reply behind it.
+const SENT_MAX: usize = limits::OUTPUT_LEN_MAX + limits::CARD_TEXT_LEN_MAX;
 /// The most that a machine may hold: an unfinished line, one feed behind it, and what is about to be sent.
-pub(super) const HELD_MAX: usize =
-    limits::AUTH_LEN_MAX + limits::READ_LEN_MAX + limits::OUTPUT_LEN_MAX + 1024;
+pub(super) const HELD_MAX: usize = limits::AUTH_LEN_MAX + limits::READ_LEN_MAX + SENT_MAX;
 
 /// What a driver cannot do by itself.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,6 +132,8 @@ impl Driven {
             closed: false,
             refuse_begin: None,
             refuse_finish: None,
+            card: Some((7, b"the Card of Bob".to_vec())),
+            receipt: None,
         }
     }
 
@@ -124,7 +143,7 @@ impl Driven {
             assert!(self.server.held() <= HELD_MAX, "{} bytes are held", self.server.held());
             match self.server.next() {
                 server::Step::Send(bytes) => {
-                    assert!(bytes.len() <= limits::OUTPUT_LEN_MAX + 1024);
+                    assert!(bytes.len() <= SENT_MAX);
                     self.seen.sent.extend(bytes);
                 }
                 server::Step::Read(read) => return Pause::Read(read),
@@ -146,6 +165,11 @@ impl Driven {
                     self.note(&format!("etrn {}", onion.host()));
                     self.seen.etrns.push(onion);
                 }
+                server::Step::Card(asked) => match &self.card {
+                    None => asked.refuse(Reply::new(550, 5, 1, "There is no Card here")),
+                    Some((sequence, _)) if asked.known() >= Some(*sequence) => asked.answer(None),
+                    Some((_, card)) => asked.answer(Some(card)),
+                },
                 server::Step::Checkpoint(checkpoint) => {
                     let sending = checkpoint.sending();
                     let known = self.seen.suspended.iter().position(|(id, _)| *id == sending.letter);
@@ -157,6 +181,9 @@ impl Driven {
                 }
                 server::Step::Begin(begin) => match self.refuse_begin.take() {
                     Some(reply) => begin.refuse(reply),
+                    None if begin.envelope().sealed.is_some_and(|key| key != PREKEY) => {
+                        begin.refuse(Reply::STALE_KEY);
+                    }
                     None => {
                         let envelope = begin.accept();
                         let (_, held) = self.held.take().unwrap_or((LetterId([0; 16]), Vec::new()));
@@ -175,7 +202,7 @@ impl Driven {
                     match self.refuse_finish.take() {
                         Some(reply) => finish.refuse(reply),
                         None => {
-                            finish.accept();
+                            finish.accept_with(self.receipt.as_deref().filter(|_| letter.0.sealed.is_some()));
                             self.note(&format!("finish {:?}", String::from_utf8_lossy(&letter.1)));
                             self.seen.letters.push(letter);
                         }
@@ -235,6 +262,9 @@ fn summary(envelope: &Envelope) -> String {
     }
     if let Some(letter) = envelope.letter {
         words.push_str(&format!(", letter {}", letter.to_hex()));
+    }
+    if let Some(key) = envelope.sealed {
+        words.push_str(&format!(", sealed with {}", key.to_hex()));
     }
     words
 }

@@ -1,28 +1,29 @@
 //! Client and server on one wire: what arrives is what was sent, and in how many round trips.
 
-use super::super::client::{Busy, Cause, Failure, Outcome, Step};
+use super::super::client::{Busy, CardAnswer, Cause, Failure, Outcome, Step};
 use super::*;
 
 /// A client on a wire to a server.
 pub(super) struct Pair {
-    client: Client,
+    pub(super) client: Client,
     pub(super) server: Driven,
     /// Words of the server's output that the client does not get to see, such as extensions.
     pub(super) hidden: &'static [&'static str],
     /// Bytes of the server's output that the client has read.
     read: usize,
     /// Times that the client had to wait for the server.
-    round_trips: usize,
+    pub(super) round_trips: usize,
     /// Bytes of content that the client was given.
-    given: usize,
+    pub(super) given: usize,
     /// So many bytes of the client's still get through; then the wire is cut.
-    left: usize,
+    pub(super) left: usize,
 }
 
 /// What the client's driver cannot do by itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    Done(Vec<Outcome>),
+    Done { outcomes: Vec<Outcome>, receipt: Option<Vec<u8>> },
+    Card(CardAnswer),
     Etrn(u16),
     Failed(Failure),
     Idle,
@@ -68,7 +69,8 @@ impl Pair {
                     self.given += now.len();
                     self.client.body(now).unwrap();
                 }
-                Step::Done(outcomes) => return End::Done(outcomes),
+                Step::Done { outcomes, receipt } => return End::Done { outcomes, receipt },
+                Step::Card(answer) => return End::Card(answer),
                 Step::Etrn(reply) => return End::Etrn(reply.code),
                 Step::Failed(failure) => return End::Failed(failure),
                 Step::Idle => return End::Idle,
@@ -78,7 +80,7 @@ impl Pair {
     }
 
     /// A new session with the same server.
-    fn dial_again(&mut self) {
+    pub(super) fn dial_again(&mut self) {
         self.client = client();
         self.server.server = server(onion_role());
         (self.read, self.left) = (self.server.seen.sent.len(), usize::MAX);
@@ -86,6 +88,12 @@ impl Pair {
 
     fn send(&mut self, recipients: &[&str], content: &[u8]) -> End {
         self.send_in_pieces(recipients, content, 10)
+    }
+
+    /// Sends this one sealed, in pieces of `piece` bytes.
+    pub(super) fn send_sealed(&mut self, content: &[u8], piece: usize) -> End {
+        self.client.letter(sealed(content.len())).unwrap();
+        self.run(content, piece)
     }
 
     pub(super) fn send_in_pieces(&mut self, recipients: &[&str], content: &[u8], piece: usize) -> End {
@@ -101,7 +109,7 @@ fn hide(bytes: &[u8], words: &[&str]) -> Vec<u8> {
 }
 
 pub(super) fn codes(end: &End) -> Vec<u16> {
-    let End::Done(outcomes) = end else { panic!("{end:?}") };
+    let End::Done { outcomes, .. } = end else { panic!("{end:?}") };
     let code = |outcome: &Outcome| match outcome {
         Outcome::Accepted => 250,
         Outcome::Deferred(reply) | Outcome::Refused(reply) => reply.code,

@@ -43,6 +43,13 @@ fn pieces() -> Vec<Vec<u8>> {
         "AGJvYgBzZWNyZXQ=\r\n",
         "*\r\n",
         "AUTH ONION-ED25519 AAAA\r\n",
+        "CARD\r\n",
+        "CARD 7\r\n",
+        "CARD x\r\n",
+        "MAIL FROM:<> BODY=SEALED SIZE=4\r\n",
+        "MAIL FROM:<> BODY=SEALED KEY=0123456789abcdef SIZE=4\r\n",
+        "MAIL FROM:<> BODY=SEALED KEY=0000000000000000 SIZE=4\r\n",
+        "BDAT 4 LAST\r\n\r\n\0\n",
         "VRFY x\r\n",
         "GET / HTTP/1.1\r\n",
     ]
@@ -51,6 +58,8 @@ fn pieces() -> Vec<Vec<u8>> {
     pieces.push(format!("RCPT TO:<bob@{bob}>\r\n").into_bytes());
     pieces.push(format!("MAIL FROM:<bob@{bob}>\r\nRCPT TO:<bob@{bob}>\r\nDATA\r\n").into_bytes());
     pieces.push(format!("MAIL FROM:<>\r\nRCPT TO:<bob@{bob}>\r\nBDAT 2\r\na\r").into_bytes());
+    let sealed = "MAIL FROM:<> BODY=SEALED KEY=0123456789abcdef SIZE=7\r\n";
+    pieces.push(format!("{sealed}RCPT TO:<bob@{bob}>\r\nBDAT 3\r\n\0\r\r").into_bytes());
     pieces.push(vec![b'x'; 999]);
     pieces
 }
@@ -83,6 +92,11 @@ fn replies() -> impl Strategy<Value = Vec<u8>> {
         b"250-CHUNKING\r\n",
         b"250-SIZE 5\r\n",
         b"250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
+        b"250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0 CARD SEALED\r\n",
+        b"250-2.0.0 Card\r\n250 2.0.0 AAAA\r\n",
+        b"250 RECEIPT AAAA\r\n",
+        b"250 RECEIPT A\r\n",
+        b"450 4.7.5 x\r\n",
         b"235 x\r\n",
         b"354 x\r\n",
         b"421 x\r\n",
@@ -97,16 +111,19 @@ fn replies() -> impl Strategy<Value = Vec<u8>> {
         b"25",
     ];
     let line = prop_oneof![30 => select(lines).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 0..9)];
-    (any::<bool>(), vec(line, 0..30)).prop_map(|(begun, lines)| {
-        let start: &[u8] = if begun { b"220 x\r\n250-x\r\n250 PIPELINING\r\n" } else { b"" };
-        [start.to_vec(), lines.concat()].concat()
-    })
+    let starts: Vec<&[u8]> = vec![
+        b"",
+        b"220 x\r\n250-x\r\n250 PIPELINING\r\n",
+        b"220 x\r\n250-x\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 500\r\n\
+            250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0 CARD SEALED\r\n235 x\r\n",
+    ];
+    (select(starts), vec(line, 0..30)).prop_map(|(start, lines)| [start.to_vec(), lines.concat()].concat())
 }
 
 /// What a client does with these replies, given in pieces of `step` bytes: what it says, and what it tells.
 fn client_hears(said: &[u8], step: usize) -> (Vec<u8>, Vec<String>) {
     let mut client = client();
-    client.letter(outgoing(&["bob", "nobody"], 20)).unwrap();
+    client.letter(Outgoing { ask_card: Some(6), ..outgoing(&["bob", "nobody"], 20) }).unwrap();
     let (mut sent, mut told) = (Vec::new(), Vec::new());
     let mut letters = 0;
     let mut pieces = said.chunks(step);
@@ -126,7 +143,11 @@ fn client_hears(said: &[u8], step: usize) -> (Vec<u8>, Vec<String>) {
                 None if letters == 3 => client.quit(),
                 None => {
                     letters += 1;
-                    client.letter(outgoing(&["bob", "nobody"], 20)).unwrap();
+                    match letters {
+                        1 => client.letter(Outgoing { ask_card: Some(6), ..sealed(20) }).unwrap(),
+                        2 => client.ask_card(None).unwrap(),
+                        _ => client.letter(outgoing(&["bob", "nobody"], 20)).unwrap(),
+                    }
                 }
             },
             Step::Close => return (sent, told),
@@ -162,7 +183,13 @@ proptest! {
 
     #[test]
     fn no_letter_has_a_broken_line_end_or_a_nul((submission, wire) in session()) {
-        for (_, content) in Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX).letters {
+        for (envelope, content) in Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX).letters {
+            if envelope.sealed.is_some() {
+                prop_assert!(!submission);
+                prop_assert_eq!(envelope.recipients.as_slice().len(), 1);
+                prop_assert_eq!(envelope.size_hint, Some(content.len() as u64));
+                continue;
+            }
             let text: Vec<u8> = String::from_utf8_lossy(&content).replace("\r\n", "").into_bytes();
             prop_assert!(!text.iter().any(|byte| b"\r\n\0".contains(byte)));
         }
@@ -173,6 +200,14 @@ proptest! {
         let (whole, split) = (client_hears(&said, limits::READ_LEN_MAX), client_hears(&said, step));
         prop_assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&split.0));
         prop_assert_eq!(whole.1, split.1);
+    }
+
+    #[test]
+    fn sealed_content_is_any_bytes_and_arrives_so(content in vec(any::<u8>(), 1..200), piece in 1usize..30) {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        prop_assert_eq!(codes(&pair.send_sealed(&content, piece)), [250]);
+        prop_assert_eq!(&pair.server.seen.letters[0].1, &content);
+        prop_assert_eq!(pair.server.seen.letters[0].0.sealed, Some(PREKEY));
     }
 
     #[test]

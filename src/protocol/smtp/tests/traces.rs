@@ -1,6 +1,6 @@
 //! Replays the scripts of `tests/traces/smtp`. `README.md` there tells their form.
 
-use super::super::client::{Outcome, Step};
+use super::super::client::{CardAnswer, Outcome, Step};
 use super::*;
 use std::fs;
 use std::path::Path;
@@ -86,7 +86,14 @@ impl Machine for Driven {
 
     fn obey(&mut self, order: &str) {
         self.run();
+        let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
         match order {
+            _ if word == "card" => {
+                let (sequence, card) = rest.split_once(" | ").unwrap();
+                self.card = Some((sequence.parse().unwrap(), bytes_of(card)));
+            }
+            "no card" => self.card = None,
+            _ if word == "receipt" => self.receipt = Some(bytes_of(rest)),
             "eof" => self.server.eof(),
             "expire" => self.server.expire(),
             "shut" => self.server.shut(),
@@ -101,6 +108,23 @@ impl Machine for Driven {
             self.note("close");
         }
         (std::mem::take(&mut self.seen.sent), std::mem::take(&mut self.log))
+    }
+}
+
+/// The bytes of an order. `*` stands for what is too large to be written down: so many lines of sixteen bytes.
+fn bytes_of(text: &str) -> Vec<u8> {
+    match text.strip_prefix('*') {
+        Some(lines) => b"0123456789abcd\r\n".repeat(lines.parse().unwrap()),
+        None => unescape(text),
+    }
+}
+
+/// What is long is told by its length.
+fn told(bytes: &[u8]) -> String {
+    if bytes.len() > 100 {
+        format!("of {} bytes", bytes.len())
+    } else {
+        format!("{:?}", String::from_utf8_lossy(bytes))
     }
 }
 
@@ -124,10 +148,17 @@ impl Sender {
                     let piece = self.content[at..self.content.len().min(at + max)].to_vec();
                     self.client.body(&piece).unwrap();
                 }
-                Step::Done(outcomes) => {
+                Step::Done { outcomes, receipt } => {
                     let words: Vec<String> = outcomes.iter().map(outcome_word).collect();
-                    self.log.push(format!("done {}", words.join(", ")));
+                    let receipt =
+                        receipt.map_or_else(String::new, |receipt| format!(", receipt {}", told(&receipt)));
+                    self.log.push(format!("done {}{receipt}", words.join(", ")));
                 }
+                Step::Card(answer) => self.log.push(match answer {
+                    CardAnswer::Card(card) => format!("card {}", told(&card)),
+                    CardAnswer::NothingNewer => "card: nothing newer".to_owned(),
+                    CardAnswer::None => "card: none".to_owned(),
+                }),
                 Step::Etrn(reply) => self.log.push(format!("etrn {reply}")),
                 Step::Failed(failure) => {
                     let doubt = if failure.maybe_delivered { ", maybe delivered" } else { "" };
@@ -147,6 +178,7 @@ impl Sender {
 fn outcome_word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted => "accepted".to_owned(),
+        Outcome::Deferred(reply) if reply.is_stale_key() => format!("deferred {}, stale key", reply.code),
         Outcome::Deferred(reply) => format!("deferred {}", reply.code),
         Outcome::Refused(reply) => format!("refused {}", reply.code),
     }
@@ -166,17 +198,20 @@ impl Machine for Sender {
             "expire" => self.client.expire(),
             "quit" => self.client.quit(),
             "etrn" => self.client.etrn().unwrap(),
+            "card" => self.client.ask_card((!rest.is_empty()).then(|| rest.parse().unwrap())).unwrap(),
             "letter" => {
                 let (names, content) = rest.split_once(" | ").unwrap();
-                // `*` stands for a letter that is too large to be written down: so many lines of sixteen bytes.
-                self.content = match content.strip_prefix('*') {
-                    Some(lines) => b"0123456789abcd\r\n".repeat(lines.parse().unwrap()),
-                    None => content.as_bytes().to_vec(),
-                };
-                let wanted: Vec<&str> = names.split(' ').filter(|name| *name != "utf8").collect();
+                self.content = bytes_of(content);
+                let mark = |name: &str| name == "utf8" || name == "sealed" || name.starts_with("card=");
+                let (marks, wanted): (Vec<&str>, Vec<&str>) = names.split(' ').partition(|name| mark(name));
                 let mut letter = outgoing(&wanted, self.content.len());
-                letter.utf8_header = names.contains("utf8");
+                letter.utf8_header = marks.contains(&"utf8");
                 letter.eight_bit = names.contains("eight");
+                letter.sealed = marks.contains(&"sealed").then_some(PREKEY);
+                letter.ask_card = marks
+                    .iter()
+                    .find_map(|mark| mark.strip_prefix("card="))
+                    .map(|known| known.parse().unwrap());
                 self.client.letter(letter).unwrap();
             }
             _ => panic!("unknown order {order}"),
