@@ -12,8 +12,7 @@ use crate::node::echo::Callers;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
 use crate::node::trouble::Trouble;
-use crate::store::mailboxes::MailboxName;
-use crate::store::{LetterReader, MailboxNo, QueueNo, Store, StoreError};
+use crate::store::{LetterReader, MailboxNo, QueueNo, SpecialUse, Store, StoreError};
 use onion::OnionAddress;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -44,6 +43,10 @@ pub struct Folders {
     pub sent: MailboxNo,
     /// What waits to be delivered.
     pub outbox: MailboxNo,
+    /// Letters of strangers.
+    pub requests: MailboxNo,
+    /// Letters of who is blocked.
+    pub junk: MailboxNo,
 }
 
 impl Desk {
@@ -56,10 +59,14 @@ impl Desk {
     ) -> Result<Self, StoreError> {
         let folders = store
             .read(|rx| {
-                let find = |name: &str| {
-                    rx.mailboxes().find(&MailboxName::parse(name)?)?.ok_or(StoreError::NoMailbox)
-                };
-                Ok(Folders { inbox: find("INBOX")?, sent: find("Sent")?, outbox: find("Outbox")? })
+                let find = |special| rx.mailboxes().special(special)?.ok_or(StoreError::NoMailbox);
+                Ok(Folders {
+                    inbox: find(SpecialUse::Inbox)?,
+                    sent: find(SpecialUse::Sent)?,
+                    outbox: find(SpecialUse::Outbox)?,
+                    requests: find(SpecialUse::Requests)?,
+                    junk: find(SpecialUse::Junk)?,
+                })
             })
             .await?;
         Ok(Self {

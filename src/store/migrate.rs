@@ -7,17 +7,18 @@
 //! |---|---|
 //! | 1 | the first |
 //! | 2 | letters seen are also listed by time (`seen_by_time`) |
+//! | 3 | tables for Cards, contacts, decisions, statements, invites and receipts; the mailbox Requests |
 
 use super::database::Database;
 use super::error::StoreError;
 use super::rows::{Rows, Table, be_u64};
-use super::tables::mailboxes::{self, DEFAULTS, MailboxName};
+use super::tables::mailboxes::{self, DEFAULTS, MailboxName, SpecialUse};
 use super::tables::seen;
 use crate::model::time::UnixTime;
 use std::ops::ControlFlow;
 
 /// The schema written today.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 const SCHEMA_COUNTER: &str = "schema";
 
 /// Fills a new store.
@@ -40,6 +41,7 @@ pub(super) fn migrate(database: &Database) -> Result<(), StoreError> {
             let rows = Rows::write(&txn);
             match step {
                 1 => list_seen_by_time(&rows)?,
+                2 => add_requests(&rows)?,
                 _ => return Err(StoreError::Damaged("the store has a schema that never was")),
             }
             rows.put_number(SCHEMA_COUNTER, u64::from(step) + 1)?;
@@ -67,4 +69,10 @@ fn list_seen_by_time(rows: &Rows<'_>) -> Result<(), StoreError> {
         Ok(ControlFlow::Continue(()))
     })?;
     all.iter().try_for_each(|key| rows.put(Table::SeenByTime, key, b""))
+}
+
+/// The mailbox Requests; a person's own of that name becomes it. (Junk is there unless something odd removed it.)
+fn add_requests(rows: &Rows<'_>) -> Result<(), StoreError> {
+    mailboxes::ensure(rows, &MailboxName::parse("Junk")?, SpecialUse::Junk)?;
+    mailboxes::ensure(rows, &MailboxName::parse("Requests")?, SpecialUse::Requests)
 }

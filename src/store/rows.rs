@@ -44,9 +44,23 @@ pub(super) enum Table {
     Credentials,
     /// Hash of a Message-ID: mailbox and uid of the copy the node filed.
     SentIds,
+    /// Onion key: `CardRecord`.
+    Cards,
+    /// Onion key: `ContactRecord`.
+    Contacts,
+    /// Decision number: `DecisionRecord`.
+    Decisions,
+    /// Subject, issuer, kind, start of the digest: `StatementRecord`.
+    Statements,
+    /// Issuer, subject, kind, start of the digest: what the statement is worth (`Worth`).
+    Edges,
+    /// Start of the hash of a secret: `InviteRecord`.
+    Invites,
+    /// Digest of a letter: `ReceiptsRecord`.
+    Receipts,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 21] = [
     "meta",
     "letters",
     "segments",
@@ -61,6 +75,13 @@ const NAMES: [&str; 14] = [
     "peers",
     "credentials",
     "sent_ids",
+    "cards",
+    "contacts",
+    "decisions",
+    "statements",
+    "edges",
+    "invites",
+    "receipts",
 ];
 
 type Bytes = &'static [u8];

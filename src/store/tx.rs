@@ -5,15 +5,20 @@ use super::error::StoreError;
 use super::index::{self, Changes, Listing};
 use super::mailboxes::MailboxNo;
 use super::rows::Rows;
+use super::tables::cards::{Cards, CardsMut};
+use super::tables::contacts::{Contacts, ContactsMut};
 use super::tables::credentials::{Credentials, CredentialsMut};
+use super::tables::invites::{Invites, InvitesMut};
 use super::tables::letters::{Letters, LettersMut};
 use super::tables::mailboxes::{Mailboxes, MailboxesMut};
 use super::tables::messages::{Messages, MessagesMut};
 use super::tables::meta::{Meta, MetaMut};
 use super::tables::peers::{Peers, PeersMut};
 use super::tables::queue::{QueueTable, QueueTableMut};
+use super::tables::receipts::{Receipts, ReceiptsMut};
 use super::tables::seen::{Seen, SeenMut};
 use super::tables::sent_ids::{SentIds, SentIdsMut};
+use super::tables::statements::{Statements, StatementsMut};
 use crate::model::letter::LetterNo;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -93,6 +98,31 @@ impl<'t> Tx<'t> {
         SentIdsMut::new(&self.rows)
     }
 
+    /// Cards of others.
+    pub fn cards(&self) -> CardsMut<'_, 't> {
+        CardsMut::new(&self.rows)
+    }
+
+    /// What the person decided about others, and the log of it.
+    pub fn contacts(&self) -> ContactsMut<'_, 't> {
+        ContactsMut::new(&self.rows)
+    }
+
+    /// What others signed about each other.
+    pub fn statements(&self) -> StatementsMut<'_, 't> {
+        StatementsMut::new(&self.rows)
+    }
+
+    /// Invites that were given out.
+    pub fn invites(&self) -> InvitesMut<'_, 't> {
+        InvitesMut::new(&self.rows)
+    }
+
+    /// Receipts for letters that were sent.
+    pub fn receipts(&self) -> ReceiptsMut<'_, 't> {
+        ReceiptsMut::new(&self.rows)
+    }
+
     /// Small values by name.
     pub fn meta(&self) -> MetaMut<'_, 't> {
         MetaMut::new(&self.rows)
@@ -147,6 +177,31 @@ impl<'t> Rx<'t> {
     /// Copies that the node filed in Sent, by Message-ID.
     pub fn sent_ids(&self) -> SentIds<'_, 't> {
         SentIds::new(&self.rows)
+    }
+
+    /// Cards of others.
+    pub fn cards(&self) -> Cards<'_, 't> {
+        Cards::new(&self.rows)
+    }
+
+    /// What the person decided about others, and the log of it.
+    pub fn contacts(&self) -> Contacts<'_, 't> {
+        Contacts::new(&self.rows)
+    }
+
+    /// What others signed about each other.
+    pub fn statements(&self) -> Statements<'_, 't> {
+        Statements::new(&self.rows)
+    }
+
+    /// Invites that were given out.
+    pub fn invites(&self) -> Invites<'_, 't> {
+        Invites::new(&self.rows)
+    }
+
+    /// Receipts for letters that were sent.
+    pub fn receipts(&self) -> Receipts<'_, 't> {
+        Receipts::new(&self.rows)
     }
 
     /// Small values by name.

@@ -133,13 +133,15 @@ pub enum SpecialUse {
     Junk,
     /// What was put away.
     Archive,
+    /// Letters of strangers.
+    Requests,
 }
 
 impl SpecialUse {
     /// The attribute that LIST shows (RFC 6154), if there is one for it.
     pub fn attribute(self) -> Option<&'static str> {
         match self {
-            Self::Inbox | Self::Outbox => None,
+            Self::Inbox | Self::Outbox | Self::Requests => None,
             Self::Sent => Some("\\Sent"),
             Self::Drafts => Some("\\Drafts"),
             Self::Trash => Some("\\Trash"),
@@ -150,7 +152,7 @@ impl SpecialUse {
 
     /// Whether the node itself puts letters there, so that the mailbox cannot go.
     fn is_needed(self) -> bool {
-        matches!(self, Self::Inbox | Self::Sent | Self::Outbox)
+        matches!(self, Self::Inbox | Self::Sent | Self::Outbox | Self::Junk | Self::Requests)
     }
 }
 
@@ -178,13 +180,14 @@ pub struct MailboxRecord {
 }
 
 /// The mailboxes that every store has from the first.
-pub(in crate::store) const DEFAULTS: [(&str, SpecialUse); 6] = [
+pub(in crate::store) const DEFAULTS: [(&str, SpecialUse); 7] = [
     (INBOX, SpecialUse::Inbox),
     ("Sent", SpecialUse::Sent),
     ("Outbox", SpecialUse::Outbox),
     ("Drafts", SpecialUse::Drafts),
     ("Trash", SpecialUse::Trash),
     ("Junk", SpecialUse::Junk),
+    ("Requests", SpecialUse::Requests),
 ];
 
 /// Reads mailboxes.
@@ -370,6 +373,22 @@ impl<'a, 't> MailboxesMut<'a, 't> {
             put(&self.tx.rows, no, &record)?;
         }
         Ok(from)
+    }
+}
+
+/// Sees to it that there is a mailbox for this use: the one that has this name, or a new one.
+pub(in crate::store) fn ensure(
+    rows: &Rows<'_>,
+    name: &MailboxName,
+    special: SpecialUse,
+) -> Result<(), StoreError> {
+    let read = Mailboxes::new(rows);
+    if read.special(special)?.is_some() {
+        return Ok(());
+    }
+    match read.find(name)? {
+        Some(no) => put(rows, no, &MailboxRecord { special: Some(special), ..read.get(no)? }),
+        None => create(rows, name, Some(special)).map(drop),
     }
 }
 

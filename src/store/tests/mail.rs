@@ -57,7 +57,7 @@ fn mailbox_names_are_checked_and_inbox_is_one_in_any_case() {
 #[test]
 fn a_new_store_has_the_default_mailboxes_with_their_uses() {
     let store = create(&SimDisk::new());
-    assert_eq!(names(&store), ["Drafts", "INBOX", "Junk", "Outbox", "Sent", "Trash"]);
+    assert_eq!(names(&store), ["Drafts", "INBOX", "Junk", "Outbox", "Requests", "Sent", "Trash"]);
     let list = now(store.read(|rx| rx.mailboxes().list())).unwrap();
     let uses: Vec<_> = list.iter().filter_map(|(_, record)| record.special?.attribute()).collect();
     assert_eq!(uses, ["\\Drafts", "\\Junk", "\\Sent", "\\Trash"]);
@@ -86,12 +86,14 @@ fn mailboxes_are_made_with_those_above_them_renamed_with_those_below_and_removed
 #[test]
 fn what_the_node_needs_can_be_neither_removed_nor_renamed() {
     let store = create(&SimDisk::new());
-    for needed in [SpecialUse::Inbox, SpecialUse::Sent, SpecialUse::Outbox] {
+    for needed in
+        [SpecialUse::Inbox, SpecialUse::Sent, SpecialUse::Outbox, SpecialUse::Junk, SpecialUse::Requests]
+    {
         let no = special(&store, needed);
         let refused = now(store.write(move |tx| tx.mailboxes().delete(no)));
         assert!(matches!(refused, Err(StoreError::MailboxInUse(_))), "{needed:?}");
     }
-    for needed in [SpecialUse::Sent, SpecialUse::Outbox] {
+    for needed in [SpecialUse::Sent, SpecialUse::Outbox, SpecialUse::Junk, SpecialUse::Requests] {
         let refused = rename(&store, special(&store, needed), "Elsewhere");
         assert!(matches!(refused, Err(StoreError::MailboxInUse(_))), "{needed:?}");
     }

@@ -1,20 +1,33 @@
 //! Older stores open, newer ones are refused. `tests/fixtures/store-1` was made by schema 1: one submission, one
-//! delivery (`script`), and three more letters seen, before `seen_by_time` was there.
+//! delivery (`script`), and three more letters seen, before `seen_by_time` was there. `tests/fixtures/store-2` was made
+//! by schema 2: the same script, and a mailbox Requests of the person's own with one letter.
 
 use super::script::{Answer, author, deliver, judge};
 use super::*;
 use crate::model::letter::LetterId;
 use crate::store::disk::{AfterCrash, Fault, OpenMode};
+use crate::store::mailboxes::MailboxName;
 
-fn schema_1() -> SimDisk {
+fn disk_of(mail_db: &[u8], segment: &[u8]) -> SimDisk {
     let disk = SimDisk::new();
-    for (name, bytes) in [
-        ("mail.db", include_bytes!("../../../tests/fixtures/store-1/mail.db").as_slice()),
-        ("segment-00000001", include_bytes!("../../../tests/fixtures/store-1/segment-00000001")),
-    ] {
+    for (name, bytes) in [("mail.db", mail_db), ("segment-00000001", segment)] {
         disk.open(name, OpenMode::Fresh).unwrap().write_at(0, bytes).unwrap();
     }
     disk.after_crash(AfterCrash::Kept)
+}
+
+fn schema_1() -> SimDisk {
+    disk_of(
+        include_bytes!("../../../tests/fixtures/store-1/mail.db"),
+        include_bytes!("../../../tests/fixtures/store-1/segment-00000001"),
+    )
+}
+
+fn schema_2() -> SimDisk {
+    disk_of(
+        include_bytes!("../../../tests/fixtures/store-2/mail.db"),
+        include_bytes!("../../../tests/fixtures/store-2/segment-00000001"),
+    )
 }
 
 fn judge_migrated(store: &Store) {
@@ -26,6 +39,24 @@ fn judge_migrated(store: &Store) {
     assert_eq!((pruned, count()), (2, 2));
     let third = now(store.read(|rx| rx.seen().first_seen(&author(), &LetterId([3; 16])))).unwrap();
     assert_eq!(third, Some(UnixTime(300)));
+    // The mailbox and the tables of schema 3.
+    assert!(contents(store, special(store, SpecialUse::Requests)).unwrap().is_empty());
+    assert!(now(store.read(|rx| rx.contacts().list())).unwrap().is_empty());
+}
+
+#[test]
+fn a_store_of_schema_2_opens_and_the_persons_own_mailbox_becomes_requests() {
+    let disk = schema_2();
+    for _ in 0..2 {
+        let store = open(&disk).unwrap();
+        // The store in the fixture has one letter more than the script.
+        let requests = special(&store, SpecialUse::Requests);
+        assert_eq!(now(store.mailbox(MailboxName::parse("Requests").unwrap())).unwrap(), Some(requests));
+        assert_eq!(contents(&store, requests).unwrap(), [b"Subject: mine\r\n\r\n"]);
+        assert_eq!(now(store.read(|rx| rx.mailboxes().list())).unwrap().len(), 7);
+        assert_eq!(now(store.read(|rx| rx.statements().count())).unwrap(), 0);
+        now(store.close()).unwrap();
+    }
 }
 
 #[test]
@@ -60,6 +91,6 @@ fn a_store_of_a_later_schema_is_refused_and_left_as_it_is() {
     now(store.write(|tx| tx.rows.put_number("schema", 9))).unwrap();
     now(store.close()).unwrap();
     for _ in 0..2 {
-        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 2 })));
+        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 3 })));
     }
 }

@@ -10,6 +10,7 @@ mod migration;
 mod model;
 mod power;
 mod script;
+mod trust;
 
 use super::disk::{Disk, SimDisk};
 use super::messages::NewMessage;
