@@ -36,7 +36,7 @@ pub struct Opener<'a> {
 enum State {
     Header(HeaderReader),
     Nonce { file_key: Zeroizing<[u8; FILE_KEY_LEN]>, nonce: Vec<u8> },
-    Payload(Payload),
+    Payload(Box<Payload>),
     Failed(OpenError),
 }
 
@@ -81,7 +81,7 @@ impl<'a> Opener<'a> {
                     }
                     bytes = rest;
                     let cipher = Cipher::new(&payload_key(file_key, nonce));
-                    self.state = State::Payload(Payload { cipher, counter: 0, held: Vec::new() });
+                    self.state = State::Payload(Box::new(Payload { cipher, counter: 0, held: Vec::new() }));
                 }
                 State::Payload(payload) => return payload.push(bytes, plain),
             }
