@@ -179,7 +179,7 @@ fn an_interrupted_creation_leaves_nothing_or_all() {
         for seed in 0..8 {
             let found = disk.after_crash(crate::store::disk::AfterCrash::Torn(seed));
             match open(&found) {
-                Ok(store) => assert_eq!(now(store.read(|rx| rx.mailboxes().list())).unwrap().len(), 6),
+                Ok(store) => assert_eq!(now(store.read(|rx| rx.mailboxes().list())).unwrap().len(), 7),
                 Err(StoreError::Missing) => {
                     assert!(!made, "operation {n}: said made, and is not");
                     create(&found);
