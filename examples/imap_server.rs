@@ -7,7 +7,7 @@ use onionskin::model::address::LocalPart;
 use onionskin::model::identity::{Identity, RecoveryWords};
 use onionskin::node::clock::{Clock as _, SystemClock};
 use onionskin::node::desk::Desk;
-use onionskin::store::disk::RealDisk;
+use onionskin::store::disk::{Disk, RealDisk};
 use onionskin::store::vault::{KdfCost, Vault};
 use onionskin::store::{Run, Store, StoreOptions};
 use rand::SeedableRng as _;
@@ -25,14 +25,14 @@ fn seed() -> Outcome<[u8; 32]> {
 }
 
 async fn desk(folder: PathBuf) -> Outcome<Arc<Desk>> {
-    let disk = Arc::new(RealDisk::open(&folder)?);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&folder)?);
     let vault = Vault::create(&*disk, None, KdfCost::LEAST, &mut StdRng::from_seed(seed()?))?;
     let options = StoreOptions { run: Run::Blocking, seed: seed()? };
     let now = SystemClock.now();
-    let store = Store::create(disk, &vault.key, options, now).await?;
+    let store = Store::create(disk.clone(), &vault.key, options, now).await?;
     let words = RecoveryWords::from_entropy(seed()?);
     let identity = Identity::from_words(&words, LocalPart::parse("me")?, now);
-    Ok(Arc::new(Desk::new(identity, store, Arc::new(SystemClock), seed()?).await?))
+    Ok(Arc::new(Desk::new(identity, store, (disk, &vault.key), Arc::new(SystemClock), seed()?).await?))
 }
 
 #[tokio::main]

@@ -23,9 +23,6 @@ const CONVERSATIONS_MAX: usize = 1024;
 /// Pause before the onion service is started again after it ended by itself.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// What is said to who asks for a Card as long as there is none.
-const NO_CARD: Reply = Reply::new(550, 5, 1, "There is no Card here");
-
 struct OnionPort(Arc<Node>);
 
 impl Port for OnionPort {
@@ -41,8 +38,10 @@ impl Port for OnionPort {
         self.0.peer_asks(onion);
     }
 
-    async fn card(&self, _: Option<u64>) -> Result<Option<Vec<u8>>, Reply> {
-        Err(NO_CARD)
+    async fn card(&self, known: Option<u64>) -> Result<Option<Vec<u8>>, Reply> {
+        let card = self.0.desk.keyring().card();
+        // Of another life of the identity a caller may know any number.
+        Ok((known != Some(card.sequence)).then(|| card.bytes().to_vec()))
     }
 
     async fn claim(&self, sending: &Sending) -> Option<(Claim, Option<Here>)> {
@@ -50,10 +49,7 @@ impl Port for OnionPort {
     }
 
     async fn begin(&self, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {
-        if envelope.sealed.is_some() {
-            return Err(Reply::STALE_KEY);
-        }
-        receive::begin(&self.0.desk, envelope, here).await
+        receive::begin(&self.0.desk, envelope, here, self.0.moment().agreed).await
     }
 }
 

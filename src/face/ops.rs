@@ -10,6 +10,7 @@ use crate::model::policy;
 use crate::model::queue::{Entry, State};
 use crate::node::Node;
 use crate::node::desk::Desk;
+use crate::node::parcel::Filed;
 use crate::node::submit;
 use crate::store::mailboxes::MailboxName;
 use crate::store::messages::MailboxView;
@@ -189,8 +190,12 @@ impl Office {
             return Err(Failure::new(Exit::Io, "the letter was cut off; nothing was queued"));
         }
         lines.end()?;
-        let submitted = parcel.file().await.map_err(refused)?;
-        Ok(json!(submitted))
+        match parcel.file().await.map_err(refused)? {
+            Filed::Leaving(submitted) => Ok(json!(submitted)),
+            Filed::Arrived { .. } => {
+                Err(Failure::new(Exit::Software, "a letter to send was taken for one that came"))
+            }
+        }
     }
 
     async fn list(&self, folder: &str, last: Option<u32>) -> Result<Value, Failure> {

@@ -175,7 +175,7 @@ where
             Step::Finish(finish) => {
                 match letter.parcel.take() {
                     Some(parcel) => match parcel.finish().await {
-                        Ok(()) => finish.accept(),
+                        Ok(receipt) => finish.accept_with(receipt.as_deref()),
                         Err(reply) => finish.refuse(reply),
                     },
                     None => finish.refuse(Reply::new(451, 3, 0, "no letter was begun")),

@@ -98,6 +98,11 @@ pub fn enclosed(header: &[u8], content: &[u8]) -> Vec<Enclosed> {
     found
 }
 
+/// Whether a letter with this header may carry statements.
+pub fn is_multipart(header: &[u8]) -> bool {
+    boundary(header).is_some()
+}
+
 /// The boundary, if the letter is a multipart/mixed.
 fn boundary(header: &[u8]) -> Option<String> {
     let found = fields(header).ok()?;

@@ -5,7 +5,7 @@
 //! `Authentication-Results` of our own host is true (RFC 8601 section 5), and that every other field stays byte for
 //! byte. Whether a letter that proves nothing is taken at all is left to the node.
 
-use crate::model::address::MailAddress;
+use crate::model::address::{LocalPart, MailAddress};
 use crate::model::header::{Field, HeaderError, fields};
 use crate::model::letter::LetterId;
 use crate::model::mailbox::addresses;
@@ -121,6 +121,30 @@ pub fn proof_of(authors: &[String], proved: Option<&OnionAddress>) -> Proof {
     if !authors.is_empty() && authors.iter().all(agrees) { Proof::Pass } else { Proof::Fail }
 }
 
+/// The header with the canonical address in From, where From names a local part that the author's Card does not list.
+pub fn with_canonical_author(
+    header: Vec<u8>,
+    authors: &[String],
+    author: &OnionAddress,
+    names: &[LocalPart],
+) -> Vec<u8> {
+    let listed = |text: &String| {
+        MailAddress::parse(text).is_ok_and(|from| names.iter().any(|name| name.base() == from.local.base()))
+    };
+    let Some(canonical) = names.first().filter(|_| !authors.iter().all(listed)) else { return header };
+    let from = MailAddress { local: canonical.clone(), onion: *author };
+    let Ok(found) = fields(&header) else { return header };
+    let mut changed = Vec::with_capacity(header.len());
+    for field in &found {
+        match field.is("From") {
+            true => changed.extend_from_slice(format!("From: {}\r\n", from.full()).as_bytes()),
+            false => changed.extend_from_slice(field.raw()),
+        }
+    }
+    changed.extend_from_slice(b"\r\n");
+    changed
+}
+
 /// What the reader's node knows of a letter that arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival<'a> {
@@ -128,7 +152,9 @@ pub struct Arrival<'a> {
     pub own: &'a OnionAddress,
     /// The onion that the bringing node proved, if it did.
     pub proved: Option<&'a OnionAddress>,
-    /// Whether From agrees with that.
+    /// The onion that signed the letter inside its seal, if it was sealed.
+    pub signed: Option<&'a OnionAddress>,
+    /// Whether From agrees with what is proved.
     pub proof: Proof,
     /// The return path; none is `<>`.
     pub return_path: Option<&'a MailAddress>,
@@ -161,11 +187,14 @@ pub fn trace_lines(arrival: &Arrival<'_>) -> Vec<u8> {
     let recipient = arrival.recipient.map(|to| format!("\r\n\tfor <{}>", to.full())).unwrap_or_default();
     let at = arrival.at.to_the_minute().rfc5322();
     let proof = arrival.proof.as_str();
+    let session = if arrival.proved.is_some() { proof } else { Proof::None.as_str() };
     let peer = arrival.proved.map(|peer| format!(" smtp.auth={}", peer.host())).unwrap_or_default();
+    let seal = arrival.signed.map(|author| format!(";\r\n\tseal={proof} header.from={}", author.host()));
+    let seal = seal.unwrap_or_default();
     format!(
         "Return-Path: <{return_path}>\r\n\
          Received: from {from}\r\n\tby {own}\r\n\twith {with}{id}{recipient}; {at}\r\n\
-         Authentication-Results: {own};\r\n\tonion={proof}{peer}\r\n"
+         Authentication-Results: {own};\r\n\tonion={session}{peer}{seal}\r\n"
     )
     .into_bytes()
 }
@@ -261,6 +290,7 @@ mod tests {
         let arrival = Arrival {
             own: &own,
             proved: Some(&peer),
+            signed: None,
             proof: Proof::Pass,
             return_path: Some(&author),
             recipient: Some(&reader),

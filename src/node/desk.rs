@@ -6,12 +6,17 @@ use crate::model::address::{LocalPart, MailAddress};
 use crate::model::identity::Identity;
 use crate::model::letter::LetterNo;
 use crate::model::queue::{DuePeer, Entry};
+use crate::model::statement::{Card, Verified};
 use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
+use crate::node::dispatch::card_tag;
 use crate::node::echo::Callers;
+use crate::node::keyring::Keyring;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
 use crate::node::trouble::Trouble;
+use crate::store::disk::Disk;
+use crate::store::vault::MasterKey;
 use crate::store::{LetterReader, MailboxNo, QueueNo, SpecialUse, Store, StoreError};
 use onion::OnionAddress;
 use rand::rngs::StdRng;
@@ -23,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The identity's place of work.
 pub struct Desk {
     pub(crate) identity: Identity,
+    pub(crate) keyring: Keyring,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) orders: Orders,
@@ -54,9 +60,12 @@ impl Desk {
     pub async fn new(
         identity: Identity,
         store: Store,
+        (disk, key): (Arc<dyn Disk>, &MasterKey),
         clock: Arc<dyn Clock>,
         seed: [u8; 32],
     ) -> Result<Self, StoreError> {
+        let mut rng = StdRng::from_seed(seed);
+        let keyring = Keyring::open(disk, key, &identity, &store, clock.now(), &mut rng).await?;
         let folders = store
             .read(|rx| {
                 let find = |special| rx.mailboxes().special(special)?.ok_or(StoreError::NoMailbox);
@@ -71,6 +80,7 @@ impl Desk {
             .await?;
         Ok(Self {
             identity,
+            keyring,
             store,
             clock,
             orders: Orders::default(),
@@ -79,7 +89,7 @@ impl Desk {
             sent_bytes: AtomicU64::new(0),
             folders,
             callers: Callers::default(),
-            rng: Mutex::new(StdRng::from_seed(seed)),
+            rng: Mutex::new(rng),
         })
     }
 
@@ -108,6 +118,11 @@ impl Desk {
     /// Bytes given to streams to peers since this desk was set up, commands included, whether or not they arrived.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The device's keys and our own Card.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// What is here of large letters whose connection broke.
@@ -183,6 +198,19 @@ impl Desk {
                     })
                     .collect()
             })
+            .await
+    }
+
+    /// Whether a peer has this Card of ours, as far as we know. (If not, it is given it once more.)
+    pub(super) async fn knows_our_card(&self, peer: OnionAddress, card: &Verified<Card>) -> bool {
+        let known = self.store.read(move |rx| rx.peers().get(&peer)).await;
+        known.is_ok_and(|known| known.and_then(|record| record.card_given) == Some(card_tag(card)))
+    }
+
+    /// Whether the owner of a peer's key revoked it.
+    pub(super) async fn is_revoked(&self, peer: OnionAddress) -> Result<bool, StoreError> {
+        self.store
+            .read(move |rx| Ok(rx.contacts().get(&peer)?.is_some_and(|contact| contact.revoked.is_some())))
             .await
     }
 

@@ -32,7 +32,7 @@ pub const WAITING_MAX: usize = 100;
 
 /// A letter to `echo@` that has been announced.
 pub(super) struct Call {
-    arriving: Arriving,
+    pub(super) arriving: Arriving,
     received: UnixTime,
     begun: Instant,
 }
@@ -55,19 +55,19 @@ fn too_many(wait: Duration) -> Reply {
 }
 
 /// Looks through the header as that of any letter; gives it, below our own lines, for the answer.
-pub(super) fn screen(desk: &Desk, call: &Call, block: &[u8]) -> Result<Vec<u8>, Reply> {
-    let (proof, header) = receive::screen(desk, &call.arriving, block)?;
+pub(super) async fn screen(desk: &Desk, call: &mut Call, block: &[u8]) -> Result<Vec<u8>, Reply> {
+    let (screened, header) = receive::screen(desk, &mut call.arriving, block).await?;
     if echo::is_automatic(&header) {
         let text = "echo@ answers no letter that a program wrote (Auto-Submitted, List-Id, Precedence)";
         return Err(Reply::new(550, 7, 1, text));
     }
-    let mut prefix = receive::prefix(desk, &call.arriving, proof);
+    let mut prefix = receive::prefix(desk, &call.arriving, screened.proof);
     prefix.extend_from_slice(&header);
     Ok(prefix)
 }
 
 /// One commit: the answer in the queue, and the letter remembered as answered. The letter itself is gone.
-pub(super) async fn keep(desk: &Desk, call: Call, seen: Vec<u8>, len: u64) -> Result<(), Reply> {
+pub(super) async fn keep(desk: &Desk, call: Call, seen: Vec<u8>, len: u64) -> Result<Option<Vec<u8>>, Reply> {
     let Some((caller, to)) = call.arriving.author() else {
         return Err(Reply::new(451, 3, 0, "internal error"));
     };
@@ -83,6 +83,7 @@ pub(super) async fn keep(desk: &Desk, call: Call, seen: Vec<u8>, len: u64) -> Re
         random: desk.draw(),
     });
     let body = desk.store.letter(&text).await.map_err(|error| desk.disk_reply(&error))?;
+    let receipt = receive::receipt(desk, &call.arriving)?;
     let remembered = call.arriving.id().map(|id| echo::answered_id(&id));
     let (id, size) = (LetterId(desk.draw()), text.len() as u64);
     let from = LocalPart::parse(ECHO).expect("echo is an atom");
@@ -107,7 +108,7 @@ pub(super) async fn keep(desk: &Desk, call: Call, seen: Vec<u8>, len: u64) -> Re
         Ok(true) => {
             desk.trouble.clear("disk");
             desk.orders.look();
-            Ok(())
+            Ok(receipt)
         }
         Ok(false) => {
             Err(Reply::new(450, 3, 2, "too many answers of echo@ wait to be sent; try again in an hour"))

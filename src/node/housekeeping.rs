@@ -20,6 +20,7 @@ pub(super) async fn run(node: Arc<Node>) {
     loop {
         wait(&node).await;
         node.desk.partials.forget_old();
+        renew_keys(&node).await;
         loop {
             match node.desk.store().compact_step(STEP_BYTES).await {
                 Ok(Compacted::Copied(_)) => tokio::time::sleep(PAUSE).await,
@@ -29,6 +30,19 @@ pub(super) async fn run(node: Arc<Node>) {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// New prekeys, Cards and certificates, when they are due.
+async fn renew_keys(node: &Node) {
+    let (desk, moment) = (&node.desk, node.moment());
+    let renewed =
+        desk.keyring.renew(&desk.identity, &desk.store, moment.now, moment.agreed, &mut desk.rng()).await;
+    match renewed {
+        Ok(()) => desk.trouble.clear("keys"),
+        Err(error) => {
+            desk.trouble.note("keys", format!("the keys for sealed letters cannot be renewed: {error}"))
         }
     }
 }

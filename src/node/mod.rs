@@ -3,26 +3,37 @@
 //! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
 //! * `parcel`: a letter on its way into the store; `receive`, `submit` and `echo`: its kinds; `partial`: large ones
 //!   that broke off, kept for the next try
-//! * `delivery`: the loop over the queue; `session`: one conversation with a peer; `settle`: what a try led to
+//! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
+//!   letter to it; `settle`: what a try led to
+//! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
+//! * `standing`: who an author is to us; `affairs`: what letters carry besides their text
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
 
+mod affairs;
+pub mod cards;
 pub mod clock;
 mod delivery;
 pub mod desk;
+mod dispatch;
 pub mod echo;
 mod housekeeping;
+pub mod keyring;
+mod line;
 pub mod orders;
 pub mod parcel;
 pub mod partial;
 mod presence;
 pub mod receive;
+mod sealing;
 pub mod session;
 mod settle;
+mod standing;
 pub mod submit;
 mod tasks;
 pub mod trouble;
+mod unsealing;
 
 use crate::model::queue::Moment;
 use desk::Desk;

@@ -5,11 +5,11 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
-use crate::model::trace::Proof;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
-use crate::node::receive::{self, Arriving};
+use crate::node::receive::{self, Arriving, Screened};
 use crate::node::submit::{self, Leaving, Submitted};
+use crate::node::unsealing::{Opened, SignedHeader, Unsealing};
 use crate::protocol::smtp::Reply;
 use crate::store::{LetterWriter, StoreError};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub struct Parcel {
     desk: Arc<Desk>,
     kind: Kind,
     stage: Stage,
+    /// It comes sealed.
+    unsealing: Option<Box<Unsealing>>,
     refused: Option<Reply>,
     /// So many bytes of the letter were taken, as they came.
     len: u64,
@@ -29,6 +31,8 @@ pub struct Parcel {
 pub struct Unfinished {
     head: Head,
     writer: Box<LetterWriter>,
+    unsealing: Option<Box<Unsealing>>,
+    signed: Option<Box<SignedHeader>>,
     len: u64,
     last: u8,
 }
@@ -52,9 +56,31 @@ impl Unfinished {
 
 /// Which way it goes.
 pub(super) enum Kind {
-    Arriving(Arriving),
+    Arriving(Box<Arriving>),
     Leaving(Leaving),
     Echo(Call),
+}
+
+impl Kind {
+    /// The signed header has come out of the seal.
+    fn sign(&mut self, header: Box<SignedHeader>) {
+        match self {
+            Self::Arriving(arriving) => arriving.signed = Some(header),
+            Self::Echo(call) => call.arriving.signed = Some(header),
+            Self::Leaving(_) => {}
+        }
+    }
+}
+
+/// What became of a letter that was complete.
+pub(crate) enum Filed {
+    /// It arrived, and is kept or answered.
+    Arrived {
+        /// For its author.
+        receipt: Option<Vec<u8>>,
+    },
+    /// It waits to be sent.
+    Leaving(Submitted),
 }
 
 enum Stage {
@@ -93,9 +119,7 @@ impl Sink {
 
 /// The header, looked through.
 pub(super) enum Head {
-    Arriving {
-        proof: Proof,
-    },
+    Arriving(Box<Screened>),
     Leaving(Box<crate::model::prepare::Prepared>),
     /// The header as it arrived, below our own lines.
     Echo {
@@ -106,16 +130,25 @@ pub(super) enum Head {
 impl Parcel {
     pub(super) fn new(desk: Arc<Desk>, kind: Kind) -> Self {
         let stage = Stage::Header(HeaderCutter::default());
-        Self { desk, kind, stage, refused: None, len: 0, last: 0 }
+        Self { desk, kind, stage, unsealing: None, refused: None, len: 0, last: 0 }
+    }
+
+    /// The same for a letter that comes sealed, if it does.
+    pub(super) fn sealed(self, unsealing: Option<Unsealing>) -> Self {
+        Self { unsealing: unsealing.map(Box::new), ..self }
     }
 
     /// Goes on where an earlier try broke off.
-    pub(super) fn resume(desk: Arc<Desk>, kind: Kind, begun: Unfinished) -> Self {
-        let Unfinished { head, writer, len, last } = begun;
+    pub(super) fn resume(desk: Arc<Desk>, mut kind: Kind, begun: Unfinished) -> Self {
+        let Unfinished { head, writer, unsealing, signed, len, last } = begun;
+        if let Some(signed) = signed {
+            kind.sign(signed);
+        }
         Self {
             desk,
             kind,
             stage: Stage::Content { head, sink: Sink::Store(writer) },
+            unsealing,
             refused: None,
             len,
             last,
@@ -124,14 +157,15 @@ impl Parcel {
 
     /// Stands for a letter that was kept before.
     pub(super) fn kept(desk: Arc<Desk>, kind: Kind) -> Self {
-        Self { desk, kind, stage: Stage::Kept, refused: None, len: 0, last: 0 }
+        Self { desk, kind, stage: Stage::Kept, unsealing: None, refused: None, len: 0, last: 0 }
     }
 
     /// What another try can go on with, if anything.
     pub(crate) fn suspend(self) -> Option<Unfinished> {
         match (self.kind, self.stage, self.refused) {
-            (Kind::Arriving(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
-                Some(Unfinished { head, writer, len: self.len, last: self.last })
+            (Kind::Arriving(arriving), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
+                let (unsealing, signed) = (self.unsealing, arriving.signed);
+                Some(Unfinished { head, writer, unsealing, signed, len: self.len, last: self.last })
             }
             _ => None,
         }
@@ -154,6 +188,20 @@ impl Parcel {
     }
 
     async fn take(&mut self, piece: &[u8]) -> Result<(), Reply> {
+        let Some(unsealing) = &mut self.unsealing else { return self.take_letter(piece).await };
+        let opened = unsealing.push(piece)?;
+        self.take_opened(opened).await
+    }
+
+    /// What came out of the seal.
+    async fn take_opened(&mut self, opened: Opened) -> Result<(), Reply> {
+        if let Some(header) = opened.header {
+            self.kind.sign(Box::new(header));
+        }
+        if opened.letter.is_empty() { Ok(()) } else { self.take_letter(&opened.letter).await }
+    }
+
+    async fn take_letter(&mut self, piece: &[u8]) -> Result<(), Reply> {
         if let Stage::Header(cutter) = &mut self.stage {
             let Cut::Content(at) = cutter.push(piece).map_err(|error| bad_header(&error))? else {
                 return Ok(());
@@ -170,19 +218,23 @@ impl Parcel {
         if sink.len() + piece.len() as u64 > crate::model::policy::LETTER_SIZE_MAX {
             return Err(Reply::new(552, 3, 4, "this letter is larger than this node takes"));
         }
+        if let Kind::Arriving(arriving) = &mut self.kind {
+            arriving.look_at(piece);
+        }
         sink.write(piece).await.map_err(|error| self.desk.disk_reply(&error))
     }
 
     /// The header is complete: looks through it, and writes what is kept of it.
     async fn open_content(&mut self, block: &[u8]) -> Result<(), Reply> {
-        let (head, header) = match &self.kind {
+        let (head, header) = match &mut self.kind {
             Kind::Arriving(arriving) => {
-                let (proof, header) = receive::screen(&self.desk, arriving, block)?;
-                (Head::Arriving { proof }, header)
+                let (screened, header) = receive::screen(&self.desk, arriving, block).await?;
+                arriving.look_at(&header);
+                (Head::Arriving(Box::new(screened)), header)
             }
             Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
             Kind::Echo(call) => {
-                let seen = echo::screen(&self.desk, call, block)?;
+                let seen = echo::screen(&self.desk, call, block).await?;
                 let sink = Sink::Nowhere(block.len() as u64);
                 self.stage = Stage::Content { head: Head::Echo { seen }, sink };
                 return Ok(());
@@ -194,13 +246,28 @@ impl Parcel {
         Ok(())
     }
 
-    /// The letter is complete: keeps it durably.
-    pub async fn finish(self) -> Result<(), Reply> {
-        self.file().await.map(|_| ())
+    /// The letter is complete: keeps it durably. Gives the receipt for its author, if one is wished.
+    pub async fn finish(self) -> Result<Option<Vec<u8>>, Reply> {
+        match self.file().await? {
+            Filed::Arrived { receipt } => Ok(receipt),
+            Filed::Leaving(_) => Ok(None),
+        }
     }
 
-    /// The same, telling what became of it if it was one to send.
-    pub(crate) async fn file(mut self) -> Result<Option<Submitted>, Reply> {
+    /// Takes what the seal still held, and checks that it was all of the letter that was signed.
+    async fn end_seal(&mut self) -> Result<(), Reply> {
+        let Some(mut unsealing) = self.unsealing.take() else { return Ok(()) };
+        if self.refused.is_some() || matches!(self.stage, Stage::Kept) {
+            return Ok(());
+        }
+        let opened = unsealing.last()?;
+        self.take_opened(opened).await?;
+        unsealing.finish()
+    }
+
+    /// The same, telling what became of it.
+    pub(crate) async fn file(mut self) -> Result<Filed, Reply> {
+        self.end_seal().await?;
         if self.refused.is_none() && matches!(self.stage, Stage::Header(_)) {
             // The letter ended inside its header: it has no content.
             let Stage::Header(cutter) = std::mem::replace(&mut self.stage, Stage::Broken) else {
@@ -214,22 +281,24 @@ impl Parcel {
         if let Stage::Kept = self.stage {
             // What was kept is durable; this answers only if the store still is in order.
             self.desk.store.write(|_| Ok(())).await.map_err(|error| self.desk.disk_reply(&error))?;
-            return Ok(None);
+            return Ok(Filed::Arrived { receipt: None });
         }
         let Stage::Content { head, sink } = self.stage else {
             return Err(Reply::new(451, 3, 0, "internal error"));
         };
         match (self.kind, head, sink) {
-            (Kind::Arriving(arriving), Head::Arriving { proof }, Sink::Store(writer)) => {
+            (Kind::Arriving(arriving), Head::Arriving(screened), Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-                receive::keep(&self.desk, arriving, proof, body).await.map(|()| None)
+                let receipt = receive::keep(&self.desk, *arriving, *screened, body).await?;
+                Ok(Filed::Arrived { receipt })
             }
             (Kind::Leaving(leaving), Head::Leaving(prepared), Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-                submit::keep(&self.desk, leaving, *prepared, body).await.map(Some)
+                submit::keep(&self.desk, leaving, *prepared, body).await.map(Filed::Leaving)
             }
             (Kind::Echo(call), Head::Echo { seen }, Sink::Nowhere(len)) => {
-                echo::keep(&self.desk, call, seen, len).await.map(|()| None)
+                let receipt = echo::keep(&self.desk, call, seen, len).await?;
+                Ok(Filed::Arrived { receipt })
             }
             _ => Err(Reply::new(451, 3, 0, "internal error")),
         }

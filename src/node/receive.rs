@@ -2,15 +2,24 @@
 
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
+use crate::model::policy;
+use crate::model::statement::{Card, Delegation, Receipt, Signed, Verified, sign_as_device};
+use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof, ScreenError};
+use crate::model::trust::Tier;
+use crate::model::verdict::{self, Proved, Verdict};
+use crate::node::affairs::{self, Affair, Taking};
+use crate::node::cards::{self, Pinned};
 use crate::node::desk::Desk;
 use crate::node::echo;
 use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
+use crate::node::standing::{self, Standing};
+use crate::node::unsealing::{Awaited, SignedHeader, Unsealing};
 use crate::protocol::smtp::server::{Envelope, Sending};
 use crate::protocol::smtp::{Reply, ReversePath};
 use crate::store::messages::NewMessage;
-use crate::store::{Body, Flags};
+use crate::store::{Body, Flags, StoreError, Tx};
 use onion::OnionAddress;
 use std::sync::Arc;
 
@@ -21,6 +30,22 @@ pub(super) struct Arriving {
     return_path: Option<MailAddress>,
     utf8: bool,
     recipients: Vec<MailAddress>,
+    agreed: Option<UnixTime>,
+    /// The signed header, once it has come out of the seal.
+    pub(super) signed: Option<Box<SignedHeader>>,
+    /// The letter so far, while it is small and may carry statements.
+    carried: Option<Vec<u8>>,
+}
+
+/// What the header showed.
+pub(super) struct Screened {
+    pub(super) proof: Proof,
+    /// The header as it was signed, if another is kept.
+    original: Option<Vec<u8>>,
+    /// The Card that the author enclosed.
+    card: Option<Verified<Card>>,
+    /// In whose name the author writes, with leave.
+    behalf: Option<MailAddress>,
 }
 
 impl Arriving {
@@ -29,9 +54,25 @@ impl Arriving {
         self.proved.zip(self.return_path.clone()).filter(|(proved, author)| author.onion == *proved)
     }
 
-    /// The name of this sending.
+    /// The name of this letter among its author's: by it a second copy is known.
     pub(super) fn id(&self) -> Option<LetterId> {
-        self.id
+        self.signed.as_ref().map(|signed| signed.statement.id).or(self.id)
+    }
+
+    /// Who wrote it, as far as anything proves that: the seal, or else the session.
+    fn proved_author(&self) -> Option<OnionAddress> {
+        self.signed.as_ref().map(|signed| signed.statement.author()).or(self.proved)
+    }
+
+    /// Looks at a piece of the content as it goes by.
+    pub(super) fn look_at(&mut self, piece: &[u8]) {
+        if let Some(carried) = &mut self.carried {
+            if (carried.len() + piece.len()) as u64 > crate::model::enclosure::LETTER_LEN_MAX {
+                self.carried = None;
+            } else {
+                carried.extend_from_slice(piece);
+            }
+        }
     }
 }
 
@@ -54,7 +95,12 @@ pub async fn claim(desk: &Arc<Desk>, sending: &Sending) -> (Claim, Option<Here>)
 }
 
 /// Lets a letter come, or the rest of it, if it may.
-pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {
+pub async fn begin(
+    desk: &Arc<Desk>,
+    envelope: &Envelope,
+    here: Option<Here>,
+    agreed: Option<UnixTime>,
+) -> Result<Parcel, Reply> {
     let return_path = match &envelope.from {
         ReversePath::Onion(address) => Some(address.clone()),
         ReversePath::Null | ReversePath::Foreign(_) => None,
@@ -65,33 +111,92 @@ pub async fn begin(desk: &Arc<Desk>, envelope: &Envelope, here: Option<Here>) ->
         return_path,
         utf8: envelope.utf8,
         recipients: envelope.recipients.as_slice().to_vec(),
+        agreed,
+        signed: None,
+        carried: None,
+    };
+    let fresh = !matches!(here, Some(Here::Part(_)));
+    let unsealing = match envelope.sealed {
+        Some(key) if fresh => {
+            let secret = desk.keyring.secret(&key).ok_or(Reply::STALE_KEY)?;
+            let to = envelope.recipients.as_slice()[0].clone();
+            let awaited = Awaited { to, proved: envelope.proved, agreed, size_max: policy::LETTER_SIZE_MAX };
+            Some(Unsealing::new(secret, awaited))
+        }
+        _ => None,
     };
     // The server takes no letter for both.
     if arriving.recipients.iter().any(|to| desk.identity.names().is_echo(to)) {
         return match here {
-            None => echo::begin(desk, arriving),
+            None => echo::begin(desk, arriving).map(|parcel| parcel.sealed(unsealing)),
             // What came before was for somebody else, or broke off: echo@ keeps nothing that could be gone on with.
             Some(_) => Err(Reply::new(552, 3, 4, "echo@ takes no large letter that was sent in part before")),
         };
     }
-    let kind = Kind::Arriving(arriving);
+    let kind = Kind::Arriving(Box::new(arriving));
     Ok(match here {
-        None => Parcel::new(desk.clone(), kind),
+        None => Parcel::new(desk.clone(), kind).sealed(unsealing),
         Some(Here::Part(part)) => Parcel::resume(desk.clone(), kind, part),
         Some(Here::All) => Parcel::kept(desk.clone(), kind),
     })
 }
 
-/// Looks through the header; gives what it proves and what is kept of it.
-pub(super) fn screen(desk: &Desk, arriving: &Arriving, block: &[u8]) -> Result<(Proof, Vec<u8>), Reply> {
+/// Looks through the header; gives what it shows and what is kept of it.
+pub(super) async fn screen(
+    desk: &Desk,
+    arriving: &mut Arriving,
+    block: &[u8],
+) -> Result<(Screened, Vec<u8>), Reply> {
     let own = desk.identity.onion();
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
-    let proof = trace::proof_of(&screened.authors, arriving.proved.as_ref());
+    let author = arriving.proved_author();
+    let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
+    let behalf =
+        arriving.signed.as_deref().and_then(|signed| leave(signed, &screened.authors, arriving.agreed));
+    let proof = match &behalf {
+        Some(_) => Proof::Pass,
+        None => trace::proof_of(&screened.authors, author.as_ref()),
+    };
     if proof == Proof::Fail {
-        let text = "the letter's From names another node than the one that brings it";
+        let text = match arriving.signed {
+            Some(_) => "the letter's From names another onion than the one that signed it",
+            None => "the letter's From names another node than the one that brings it",
+        };
         return Err(Reply::new(550, 7, 1, text));
     }
-    Ok((proof, screened.header))
+    let mut header = screened.header;
+    if behalf.is_none()
+        && let Some(author) = author
+    {
+        let pinned = match &card {
+            Some(card) => Some(card.clone()),
+            None => desk.card_of(author).await.map_err(|error| desk.disk_reply(&error))?,
+        };
+        if let Some(card) = pinned {
+            header = trace::with_canonical_author(header, &screened.authors, &author, &card.names);
+        }
+    }
+    let original = arriving.signed.is_some() && header != block && block.len() <= verdict::ORIGINAL_LEN_MAX;
+    if arriving.signed.is_some() && crate::model::enclosure::is_multipart(&header) {
+        arriving.carried = Some(Vec::new());
+    }
+    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, behalf }, header))
+}
+
+/// The author's own Card among what is enclosed.
+fn enclosed_card(signed: &SignedHeader, agreed: Option<UnixTime>) -> Option<Verified<Card>> {
+    let author = signed.statement.author();
+    signed.enclosures.iter().find_map(|bytes| cards::read(bytes.clone(), &author, agreed).ok())
+}
+
+/// The address in From, if it is somebody else's who let the author write in their name.
+fn leave(signed: &SignedHeader, authors: &[String], agreed: Option<UnixTime>) -> Option<MailAddress> {
+    let leave = signed.statement.behalf.clone()?;
+    let leave = Signed::<Delegation>::parse(leave).and_then(|leave| leave.verify(agreed)).ok()?;
+    let [from] = authors else { return None };
+    let from = MailAddress::parse(from).ok()?;
+    let covered = leave.names.iter().any(|name| name.as_str() == from.local.base());
+    (leave.author() == from.onion && leave.delegate == signed.statement.author() && covered).then_some(from)
 }
 
 /// Our own lines above a letter.
@@ -99,6 +204,7 @@ pub(super) fn prefix(desk: &Desk, arriving: &Arriving, proof: Proof) -> Vec<u8> 
     trace::trace_lines(&Arrival {
         own: &desk.identity.onion(),
         proved: arriving.proved.as_ref(),
+        signed: arriving.signed.as_ref().map(|signed| signed.statement.author()).as_ref(),
         proof,
         return_path: arriving.return_path.as_ref(),
         recipient: match arriving.recipients.as_slice() {
@@ -118,39 +224,171 @@ fn refusal(error: &ScreenError) -> Reply {
     }
 }
 
-/// One commit: the letter in INBOX, its seen key, the peer. A letter seen before is acknowledged and not kept again.
-pub(super) async fn keep(desk: &Desk, arriving: Arriving, proof: Proof, body: Body) -> Result<(), Reply> {
-    let prefix = prefix(desk, &arriving, proof);
-    let (folders, now) = (desk.folders, desk.now());
-    let filed = desk
-        .store
-        .write(move |tx| {
-            let seen = arriving.proved.zip(arriving.id);
-            if let Some((peer, id)) = seen
-                && !tx.seen().insert(&peer, &id, now)?
-            {
-                return Ok(false);
-            }
-            let letter = tx.letters().add(&body, &prefix)?;
-            tx.messages().append(
-                folders.inbox,
-                &NewMessage { letter, flags: Flags::default(), internal_date: now, sent_id: None },
-            )?;
-            if let Some(peer) = arriving.proved {
-                tx.peers().update(&peer, |record| {
-                    record.last_seen = Some(now);
-                    record.last_received = Some(now);
-                    record.onionskin = true;
-                })?;
-            }
-            Ok(true)
-        })
-        .await;
+/// Everything that the commit needs; it may be run more than once.
+struct Filing {
+    arriving: Arriving,
+    screened: Screened,
+    trace: Vec<u8>,
+    affairs: Vec<Affair>,
+    body: Body,
+    now: UnixTime,
+}
+
+/// One commit: the letter in its folder, its seen key, the peer, the author's Card, and what the letter carries. A
+/// letter seen before is acknowledged and not kept again. Gives the receipt, if one is wished.
+pub(super) async fn keep(
+    desk: &Desk,
+    mut arriving: Arriving,
+    screened: Screened,
+    body: Body,
+) -> Result<Option<Vec<u8>>, Reply> {
+    let receipt = receipt(desk, &arriving)?;
+    let trace = prefix(desk, &arriving, screened.proof);
+    let affairs = match (&arriving.signed, arriving.carried.take()) {
+        (Some(signed), Some(letter)) => {
+            affairs::carried(&signed.statement.author(), &letter, arriving.agreed)
+        }
+        _ => Vec::new(),
+    };
+    let (folders, own) = (desk.folders, desk.identity.onion());
+    let filing = Filing { arriving, screened, trace, affairs, body, now: desk.now() };
+    let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
-        Ok(_) => {
+        Ok(filed) => {
             desk.trouble.clear("disk");
-            Ok(())
+            if filed.card_refused {
+                desk.tell_of_refused_card();
+            }
+            Ok(receipt)
         }
         Err(error) => Err(desk.disk_reply(&error)),
+    }
+}
+
+/// The receipt that the author of a sealed letter wishes.
+pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Vec<u8>>, Reply> {
+    let Some(signed) = arriving.signed.as_ref().filter(|signed| signed.statement.receipt) else {
+        return Ok(None);
+    };
+    let receipt = Receipt {
+        author: signed.statement.author(),
+        id: signed.statement.id,
+        digest: signed.statement.digest,
+        made: desk.now().to_the_hour(),
+    };
+    let signed = sign_as_device(&desk.keyring.device(), &receipt);
+    signed.map(|receipt| Some(receipt.into_bytes())).map_err(|_| Reply::new(451, 3, 0, "internal error"))
+}
+
+/// What the commit did.
+#[derive(Default)]
+struct Filed {
+    card_refused: bool,
+}
+
+impl Filing {
+    fn file(
+        &self,
+        tx: &mut Tx<'_>,
+        own: &OnionAddress,
+        folders: &crate::node::desk::Folders,
+    ) -> Result<Filed, StoreError> {
+        let mut filed = Filed::default();
+        if !self.is_new(tx)? {
+            return Ok(filed);
+        }
+        if let Some(card) = &self.screened.card {
+            filed.card_refused = cards::pin(tx, card, self.now)? == Pinned::Refused;
+        }
+        let author = self.arriving.proved_author();
+        let taking = Taking { tx, own: *own, now: self.now, agreed: self.arriving.agreed };
+        for affair in &self.affairs {
+            affair.take(&taking)?;
+        }
+        let standing = match &author {
+            Some(author) => standing::of(tx, own, author, self.now)?,
+            None => Standing::unproved(),
+        };
+        let folder = match standing.tier {
+            _ if standing.revoked => folders.junk,
+            Tier::Blocked => folders.junk,
+            Tier::Stranger => folders.requests,
+            Tier::Introduced | Tier::Known | Tier::Trusted => folders.inbox,
+        };
+        let letter = tx.letters().add(&self.body, &self.prefix(tx, author.as_ref(), &standing)?)?;
+        let flags = self.flags(author.is_some());
+        tx.messages()
+            .append(folder, &NewMessage { letter, flags, internal_date: self.now, sent_id: None })?;
+        if let Some(peer) = self.arriving.proved {
+            tx.peers().update(&peer, |record| {
+                record.last_seen = Some(self.now);
+                record.last_received = Some(self.now);
+                record.onionskin = true;
+            })?;
+        }
+        Ok(filed)
+    }
+
+    /// Notes the letter as seen; whether it was not before. The transfer's own name is noted too, so that a lost
+    /// acknowledgement costs no second upload.
+    fn is_new(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let named = self.arriving.proved_author().zip(self.arriving.id());
+        let new = match &named {
+            Some((author, id)) => tx.seen().insert(author, id, self.now)?,
+            None => true,
+        };
+        let transfer = self.arriving.proved.zip(self.arriving.id);
+        if let Some((peer, id)) = transfer.filter(|transfer| Some(*transfer) != named) {
+            tx.seen().insert(&peer, &id, self.now)?;
+        }
+        Ok(new)
+    }
+
+    fn flags(&self, proved: bool) -> Flags {
+        let mut flags = Flags::default();
+        if self.arriving.signed.is_none() {
+            flags.keywords.insert(verdict::UNSEALED.to_owned());
+        }
+        if !proved {
+            flags.keywords.insert(verdict::UNVERIFIED.to_owned());
+        }
+        flags
+    }
+
+    /// All our own lines.
+    fn prefix(
+        &self,
+        tx: &Tx<'_>,
+        author: Option<&OnionAddress>,
+        standing: &Standing,
+    ) -> Result<Vec<u8>, StoreError> {
+        let proved = match (author, &self.arriving.signed) {
+            (None, _) => Proved::Nothing,
+            (Some(author), Some(_)) => Proved::Sealed(author),
+            (Some(author), None) => Proved::Session(author),
+        };
+        let canonical = match author {
+            Some(author) => cards::pinned_in(tx, author)?.and_then(|card| {
+                let local = card.names.first()?.clone();
+                Some(MailAddress { local, onion: *author })
+            }),
+            None => None,
+        };
+        let verdict = Verdict {
+            tier: standing.tier,
+            proved,
+            canonical: canonical.as_ref(),
+            behalf: self.screened.behalf.as_ref(),
+            reason: &standing.reason,
+        };
+        let mut lines = self.trace.clone();
+        lines.extend_from_slice(verdict.line().as_bytes());
+        if let Some(signed) = &self.arriving.signed {
+            lines.extend(verdict::bytes_field(verdict::SIGNED, signed.statement.bytes()).into_bytes());
+        }
+        if let Some(original) = &self.screened.original {
+            lines.extend(verdict::bytes_field(verdict::ORIGINAL, original).into_bytes());
+        }
+        Ok(lines)
     }
 }

@@ -15,11 +15,36 @@ use crate::store::messages::NewMessage;
 use crate::store::{Body, Flags, MailboxNo, QueueNo, StoreError, Tx, Uid};
 use std::collections::BTreeMap;
 
+/// How one try ended.
+pub(super) struct Tried {
+    pub(super) no: QueueNo,
+    pub(super) outcome: Outcome,
+    /// What changed hands if it was delivered sealed.
+    pub(super) given: Option<Given>,
+}
+
+/// What changed hands with a sealed letter.
+#[derive(Clone)]
+pub(super) struct Given {
+    /// SHA-256 of the letter.
+    pub(super) digest: [u8; 32],
+    /// The reader's receipt, verified.
+    pub(super) receipt: Option<Vec<u8>>,
+    /// The peer has this Card of ours now (see `dispatch::card_tag`).
+    pub(super) card: Option<u64>,
+}
+
+impl Tried {
+    pub(super) fn new(no: QueueNo, outcome: Outcome) -> Self {
+        Self { no, outcome, given: None }
+    }
+}
+
 /// What the commit does with one entry.
 #[derive(Clone)]
 enum Deed {
     Keep(Entry),
-    Remove { delivered: bool },
+    Remove { delivered: bool, given: Option<Given> },
 }
 
 /// One entry after the model has judged it.
@@ -27,13 +52,14 @@ struct Judged {
     no: QueueNo,
     entry: Entry,
     settled: Settled,
+    given: Option<Given>,
 }
 
 impl Node {
     /// Settles tries that were begun at `begun` and have just ended.
     ///
     /// Gives whether that is kept; if not, the same entries are still due.
-    pub(super) async fn settle(&self, begun: Moment, tries: Vec<(QueueNo, Outcome)>) -> bool {
+    pub(super) async fn settle(&self, begun: Moment, tries: Vec<Tried>) -> bool {
         if tries.is_empty() {
             return true;
         }
@@ -49,21 +75,16 @@ impl Node {
     }
 }
 
-async fn settle(
-    desk: &Desk,
-    begun: Moment,
-    ended: Moment,
-    tries: Vec<(QueueNo, Outcome)>,
-) -> Result<(), StoreError> {
-    let numbers: Vec<QueueNo> = tries.iter().map(|(no, _)| *no).collect();
+async fn settle(desk: &Desk, begun: Moment, ended: Moment, tries: Vec<Tried>) -> Result<(), StoreError> {
+    let numbers: Vec<QueueNo> = tries.iter().map(|tried| tried.no).collect();
     let waiting = desk.entries(numbers).await?;
     let mut rng = desk.rng();
     let judged: Vec<Judged> = tries
         .into_iter()
-        .filter_map(|(no, outcome)| {
+        .filter_map(|Tried { no, outcome, given }| {
             let entry = waiting.get(&no)?.clone();
             let settled = queue::settle(entry.clone(), begun, outcome, ended, &mut rng);
-            Some(Judged { no, entry, settled })
+            Some(Judged { no, entry, settled, given })
         })
         .collect();
     let notices = notices(desk, ended, &judged).await?;
@@ -72,8 +93,8 @@ async fn settle(
         .map(|judged| {
             let deed = match judged.settled {
                 Settled::Keep { entry, .. } => Deed::Keep(entry),
-                Settled::Done => Deed::Remove { delivered: true },
-                Settled::Return(_) => Deed::Remove { delivered: false },
+                Settled::Done => Deed::Remove { delivered: true, given: judged.given },
+                Settled::Return(_) => Deed::Remove { delivered: false, given: None },
             };
             (judged.no, judged.entry, deed)
         })
@@ -113,14 +134,18 @@ fn carry_out(
     }
     match deed {
         Deed::Keep(entry) => tx.queue().replace(no, entry)?,
-        Deed::Remove { delivered } => {
+        Deed::Remove { delivered, given } => {
             tx.queue().remove(no)?;
             // Who only asked for an echo is nobody that mail was exchanged with.
             if *delivered && !before.answer {
                 tx.peers().update(&before.to.onion, |record| {
                     record.last_seen = Some(now);
                     record.last_sent = Some(now);
+                    record.card_given = given.as_ref().and_then(|given| given.card).or(record.card_given);
                 })?;
+            }
+            if let Some(Given { digest, receipt: Some(receipt), .. }) = given {
+                tx.receipts().add(digest, receipt, now)?;
             }
             if !tx.queue().has_letter(before.letter)? {
                 tx.messages().expunge(outbox, &[Uid(before.outbox)])?;

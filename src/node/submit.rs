@@ -133,6 +133,7 @@ fn own_trace(desk: &Desk, own: &[MailAddress]) -> Vec<u8> {
     trace::trace_lines(&Arrival {
         own: &onion,
         proved: Some(&onion),
+        signed: None,
         proof: Proof::Pass,
         return_path: Some(&desk.identity.address()),
         recipient: match own {

@@ -2,6 +2,7 @@
 //!
 //! * `disk`: the one seam to files: `RealDisk`, and `SimDisk` that crashes and tears; `vault`: the master key
 //! * `pages` under redb, `database` around it, `rows` its tables as bytes
+//! * `prekeys`: the private keys that open seals, in a file of their own
 //! * `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams,
 //!   `compact`, `reserve` room for deleting
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
@@ -19,6 +20,7 @@ mod index;
 mod letter_io;
 mod migrate;
 mod pages;
+pub mod prekeys;
 mod reserve;
 mod rows;
 mod segments;

@@ -12,7 +12,7 @@ use onionskin::node::desk::Desk;
 use onionskin::node::submit;
 use onionskin::protocol::sasl::{ITERATIONS, Verifier};
 use onionskin::store::credentials::CredentialRecord;
-use onionskin::store::disk::{AfterCrash, SimDisk};
+use onionskin::store::disk::{AfterCrash, Disk, SimDisk};
 use onionskin::store::vault::MasterKey;
 use onionskin::store::{Run, Store, StoreOptions};
 use rand::SeedableRng as _;
@@ -61,7 +61,8 @@ impl House {
         let words = RecoveryWords::from_entropy([3; 32]);
         let identity = Identity::from_words(&words, LocalPart::parse("me").unwrap(), START);
         let clock = Arc::new(TokioClock::starting_at(START));
-        let desk = Desk::new(identity, store, clock, [4; 32]).await.unwrap();
+        let keys: (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), key());
+        let desk = Desk::new(identity, store, (keys.0, &keys.1), clock, [4; 32]).await.unwrap();
         Self { desk: Arc::new(desk), disk, down: watch::channel(false).0 }
     }
 

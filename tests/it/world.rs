@@ -413,7 +413,8 @@ impl World {
         let person = self.person(id);
         let identity = Identity::from_record(&person.identity).expect("a record just made reads");
         let seed = self.draw(id, &format!("desk {}", person.opened));
-        Ok(Arc::new(Desk::new(identity, store, person.clock.clone(), seed).await?))
+        let disk: Arc<dyn Disk> = Arc::new(person.disk.clone());
+        Ok(Arc::new(Desk::new(identity, store, (disk, &self.key(id)), person.clock.clone(), seed).await?))
     }
 
     fn person(&self, id: NodeId) -> &Person {

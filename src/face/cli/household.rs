@@ -9,7 +9,7 @@ use crate::model::identity::{Identity, RecoveryWords};
 use crate::node::clock::{Clock, SystemClock};
 use crate::node::desk::Desk;
 use crate::store::disk::{Disk, OpenMode, RealDisk, TakeDiskError};
-use crate::store::vault::{KdfCost, Vault, VaultError};
+use crate::store::vault::{KdfCost, MasterKey, Vault, VaultError};
 use crate::store::{Run, Store, StoreError, StoreOptions};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -148,7 +148,7 @@ impl Household {
     /// The store and its identity, as a desk.
     pub(super) async fn desk(&self) -> Result<Arc<Desk>, Failure> {
         match Store::open(self.disk.clone(), &self.vault.key, options()?).await {
-            Ok(store) => known(store).await?.ok_or_else(no_identity),
+            Ok(store) => known(store, (self.disk.clone(), &self.vault.key)).await?.ok_or_else(no_identity),
             // The making of an identity was interrupted.
             Err(StoreError::Missing) => Err(no_identity()),
             Err(error) => Err(store_failure(error)),
@@ -157,13 +157,13 @@ impl Household {
 }
 
 /// The desk of the identity in this store, if there is one.
-async fn known(store: Store) -> Result<Option<Arc<Desk>>, Failure> {
+async fn known(store: Store, keys: (Arc<dyn Disk>, &MasterKey)) -> Result<Option<Arc<Desk>>, Failure> {
     let record: Option<serde_bytes::ByteBuf> =
         store.read(|rx| rx.meta().get(IDENTITY)).await.map_err(store_failure)?;
     let Some(record) = record.map(|record| Zeroizing::new(record.into_vec())) else { return Ok(None) };
     let identity = Identity::from_record(&record)
         .map_err(|error| Failure::new(Exit::Data, format_args!("the identity cannot be read: {error}")))?;
-    desk_over(identity, store).await.map(Some)
+    desk_over(identity, store, keys).await.map(Some)
 }
 
 /// What making an identity came to.
@@ -200,7 +200,7 @@ pub(super) async fn make(
         false => Store::create(disk, key, options()?, now).await,
     }
     .map_err(store_failure)?;
-    if let Some(desk) = known(store.clone()).await? {
+    if let Some(desk) = known(store.clone(), (household.disk.clone(), &household.vault.key)).await? {
         household.finished()?;
         return Ok(Made::Before(household, desk));
     }
@@ -209,12 +209,17 @@ pub(super) async fn make(
     let record = serde_bytes::ByteBuf::from(identity.to_record().to_vec());
     store.write(move |tx| tx.meta().put(IDENTITY, &record)).await.map_err(store_failure)?;
     household.finished()?;
-    let desk = desk_over(identity, store).await?;
+    let desk = desk_over(identity, store, (household.disk.clone(), &household.vault.key)).await?;
     Ok(Made::New(household, desk))
 }
 
-async fn desk_over(identity: Identity, store: Store) -> Result<Arc<Desk>, Failure> {
-    let desk = Desk::new(identity, store, Arc::new(SystemClock), entropy()?).await.map_err(store_failure)?;
+async fn desk_over(
+    identity: Identity,
+    store: Store,
+    keys: (Arc<dyn Disk>, &MasterKey),
+) -> Result<Arc<Desk>, Failure> {
+    let desk =
+        Desk::new(identity, store, keys, Arc::new(SystemClock), entropy()?).await.map_err(store_failure)?;
     Ok(Arc::new(desk))
 }
 

@@ -28,8 +28,8 @@ pub enum OpenError {
 }
 
 /// Opens one seal. Holds one chunk; after an error it answers every call with the same error.
-pub struct Opener<'a> {
-    secret: &'a SecretPrekey,
+pub struct Opener {
+    secret: SecretPrekey,
     state: State,
 }
 
@@ -40,9 +40,9 @@ enum State {
     Failed(OpenError),
 }
 
-impl<'a> Opener<'a> {
+impl Opener {
     /// An opener of the seal for `secret` that is about to come.
-    pub fn new(secret: &'a SecretPrekey) -> Self {
+    pub fn new(secret: SecretPrekey) -> Self {
         Self { secret, state: State::Header(HeaderReader::default()) }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Opener<'a> {
                 State::Header(reader) => {
                     let Some((header, used)) = reader.push(bytes)? else { return Ok(()) };
                     bytes = &bytes[used..];
-                    let file_key = file_key(&header, self.secret)?;
+                    let file_key = file_key(&header, &self.secret)?;
                     self.state = State::Nonce { file_key, nonce: Vec::with_capacity(NONCE_LEN) };
                 }
                 State::Nonce { file_key, nonce } => {

@@ -3,7 +3,7 @@
 //! * `cbor`: the one form that bytes may have, checked before anything is decoded; `cose`: the wrapping
 //! * `signed`: `Signed` (received) and `Verified` (checked); `sign`: who may sign what; `error`: why one is refused
 //! * the kinds: `certificate` and `card` (the identity key signs), `recovery` (revocations and successors, the recovery
-//!   key), and `route`, `letter`, `trust` (introductions and vouches), `errands` (delegations, receipts, invites), which
+//!   key), and `route`, `letter` (`frame`: what stands with it in a seal), `trust` (introductions and vouches), `errands` (delegations, receipts, invites), which
 //!   a device key signs
 //!
 //! A new field goes to the end of its struct; the number of a field on the wire is its place.
@@ -15,6 +15,7 @@ mod cose;
 pub mod errands;
 mod error;
 mod fields;
+pub mod frame;
 pub mod letter;
 pub mod recovery;
 pub mod route;

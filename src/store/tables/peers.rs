@@ -25,6 +25,9 @@ pub struct PeerRecord {
     /// It announced the `ONIONSKIN` extension.
     #[serde(default)]
     pub onionskin: bool,
+    /// The beginning of the SHA-256 of the newest of our own Cards that it has.
+    #[serde(default)]
+    pub card_given: Option<u64>,
 }
 
 /// Reads peers.

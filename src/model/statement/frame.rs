@@ -1,0 +1,58 @@
+//! The header part of a seal: the author's signed header, and whole statements that go with it.
+//!
+//! ```text
+//! frame = [ letter: bstr, * enclosure: bstr ]     deterministic CBOR
+//! ```
+//!
+//! Enclosures (the author's Card, a Route for the reader, vouches for the author) prove themselves, so the header's
+//! signature does not cover them, and they may differ from try to try.
+
+use super::error::StatementError;
+use super::{LETTER_LEN_MAX, cbor};
+use serde_bytes::ByteBuf;
+
+/// Most enclosures: a Card, a Route, and eight vouches.
+pub const ENCLOSURES_MAX: usize = 10;
+
+/// Puts a frame together.
+pub fn encode(letter: &[u8], enclosures: &[Vec<u8>]) -> Vec<u8> {
+    let all = std::iter::once(letter).chain(enclosures.iter().map(Vec::as_slice));
+    cbor::encode(&all.map(ByteBuf::from).collect::<Vec<_>>())
+}
+
+/// Takes a frame apart: the signed header, and the enclosures. Nothing in them is checked.
+pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), StatementError> {
+    if bytes.len() > LETTER_LEN_MAX {
+        return Err(StatementError::TooLong { len: bytes.len(), max: LETTER_LEN_MAX });
+    }
+    cbor::check(bytes)?;
+    let parts: Vec<ByteBuf> = serde_cbor::from_slice(bytes)
+        .map_err(|_| StatementError::Form("the header part is no list of statements"))?;
+    if parts.len() > 1 + ENCLOSURES_MAX {
+        return Err(StatementError::Form("too many statements are enclosed"));
+    }
+    let mut parts = parts.into_iter().map(ByteBuf::into_vec);
+    let letter = parts.next().ok_or(StatementError::Form("the header part is empty"))?;
+    Ok((letter, parts.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_apart_as_it_was_put_together() {
+        let enclosures = vec![vec![1; 300], Vec::new()];
+        let bytes = encode(b"header", &enclosures);
+        assert_eq!(decode(&bytes), Ok((b"header".to_vec(), enclosures)));
+        assert_eq!(bytes[..8], [0x83, 0x46, b'h', b'e', b'a', b'd', b'e', b'r']);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        for bad in [&b""[..], b"\x80", b"\x81\x61a", b"\x9f\xff", b"\x81\x41", b"\xa0", b"\x81\x58\x01a"] {
+            assert!(decode(bad).is_err(), "{bad:?}");
+        }
+        assert!(decode(&encode(b"x", &vec![Vec::new(); ENCLOSURES_MAX + 1])).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! Affairs: what a letter brings besides its text: introductions, vouches, revocations, invites.
+//!
+//! Only what a sealed letter carries counts, and each statement proves itself. Everything is taken in the commit that
+//! keeps the letter. Promises that nothing is taken on anybody's word but the signer's.
+
+use crate::model::enclosure::{self, Enclosed};
+use crate::model::statement::{
+    Card, Delegation, Introduction, Invite, RecoverySigned, Revocation, Signed, Standalone, Statement,
+    Successor, Verified, Vouch,
+};
+use crate::model::time::UnixTime;
+use crate::model::trust::{Method, Tier};
+use crate::node::cards;
+use crate::store::contacts::{Decision, RevokedRecord, SuccessorRecord};
+use crate::store::invites::{InviteId, Used};
+use crate::store::statements::{StatementKey, StatementKind, StatementRecord, Worth};
+use crate::store::{Room, StoreError, Tx};
+use onion::OnionAddress;
+use sha2::{Digest as _, Sha256};
+
+/// One statement that a letter brought.
+pub(super) enum Affair {
+    /// Somebody introduces somebody.
+    Introduction(Verified<Introduction>, Verified<Card>),
+    /// Somebody vouches for us.
+    Vouch(Verified<Vouch>),
+    /// A key was revoked; to be checked against the Card that is pinned.
+    Revocation(Vec<u8>),
+    /// Somebody moves; to be checked likewise.
+    Successor(Vec<u8>),
+    /// Somebody takes up an invitation of ours.
+    Invite(Verified<Invite>),
+    /// Somebody lets us write in their name.
+    Delegation(Verified<Delegation>),
+}
+
+/// What a letter of this author carries.
+pub(super) fn carried(author: &OnionAddress, letter: &[u8], agreed: Option<UnixTime>) -> Vec<Affair> {
+    let Some(end) = memchr::memmem::find(letter, b"\r\n\r\n") else { return Vec::new() };
+    let (header, content) = letter.split_at(end + 4);
+    let enclosed = enclosure::enclosed(header, content);
+    enclosed.into_iter().filter_map(|one| affair(author, one, agreed)).collect()
+}
+
+/// Reads a statement that must be signed by the author of the letter.
+fn by<T: Standalone>(author: &OnionAddress, bytes: Vec<u8>, agreed: Option<UnixTime>) -> Option<Verified<T>> {
+    let read = Signed::<T>::parse(bytes).ok()?.verify(agreed).ok()?;
+    (read.author() == *author).then_some(read)
+}
+
+fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Option<Affair> {
+    match one.kind.as_str() {
+        Introduction::KIND => {
+            let introduction = by::<Introduction>(author, one.bytes, agreed)?;
+            let card = cards::read(introduction.card.clone(), &introduction.subject, agreed).ok()?;
+            Some(Affair::Introduction(introduction, card))
+        }
+        Vouch::KIND => by(author, one.bytes, agreed).map(Affair::Vouch),
+        Invite::KIND => by(author, one.bytes, agreed).map(Affair::Invite),
+        Delegation::KIND => by(author, one.bytes, agreed).map(Affair::Delegation),
+        Revocation::KIND => Some(Affair::Revocation(one.bytes)),
+        Successor::KIND => Some(Affair::Successor(one.bytes)),
+        _ => None,
+    }
+}
+
+/// Where and when affairs are taken.
+pub(super) struct Taking<'a, 't> {
+    pub(super) tx: &'a Tx<'t>,
+    pub(super) own: OnionAddress,
+    pub(super) now: UnixTime,
+    pub(super) agreed: Option<UnixTime>,
+}
+
+impl Affair {
+    /// Takes it, if it concerns us. What is no good any more, or was never for us, changes nothing.
+    pub(super) fn take(&self, at: &Taking<'_, '_>) -> Result<(), StoreError> {
+        match self {
+            Self::Introduction(one, card) if one.to == at.own && one.subject != at.own => {
+                cards::pin(at.tx, card, at.now)?;
+                at.keep(one, one.subject, StatementKind::Introduction, Some(one.method), one.until)
+            }
+            Self::Vouch(one) if one.subject == at.own => {
+                at.keep(one, at.own, StatementKind::Vouch, Some(one.method), one.until)
+            }
+            Self::Delegation(one) if one.delegate == at.own => {
+                at.keep(one, at.own, StatementKind::Delegation, None, one.until)
+            }
+            Self::Invite(one) if one.inviter == at.own => at.use_invite(one),
+            Self::Revocation(bytes) => at.revoke(bytes),
+            Self::Successor(bytes) => at.succeed(bytes),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Taking<'_, '_> {
+    fn keep<T: Statement>(
+        &self,
+        one: &Verified<T>,
+        subject: OnionAddress,
+        kind: StatementKind,
+        method: Option<Method>,
+        until: UnixTime,
+    ) -> Result<(), StoreError> {
+        let issuer = one.author();
+        let digest = *one.digest().first_chunk().expect("a digest has 32 bytes");
+        let key = StatementKey { subject, issuer, kind, digest };
+        let record =
+            StatementRecord { bytes: one.bytes().to_vec(), received: self.now, author: Some(issuer) };
+        let worth = Worth { method, made: one.made(), until, received: self.now };
+        // Beyond a quota it is not kept; its text is in the letter.
+        self.tx.statements().insert(&key, &record, &worth, self.room(&issuer)?).map(drop)
+    }
+
+    fn room(&self, issuer: &OnionAddress) -> Result<Room, StoreError> {
+        let decided = self.tx.contacts().get(issuer)?.is_some_and(|contact| contact.decision.is_some());
+        Ok(if decided { Room::Reserved } else { Room::Open })
+    }
+
+    fn use_invite(&self, invite: &Verified<Invite>) -> Result<(), StoreError> {
+        let guest = invite.author();
+        let Used::Now(record) =
+            self.tx.invites().use_up(&invite_id(&invite.secret), &guest, self.now, self.agreed)?
+        else {
+            return Ok(());
+        };
+        // Never down, and never past a decision to block.
+        let decided = self.tx.contacts().get(&guest)?.and_then(|contact| contact.decision);
+        if decided.is_none_or(|decision| decision.tier != Tier::Blocked && decision.tier < record.tier) {
+            let why = "they used an invitation of yours".to_owned();
+            let decision = Decision { tier: record.tier, at: self.now, why: why.clone() };
+            self.tx.contacts().decide(&guest, Some(decision), self.now, &why)?;
+        }
+        Ok(())
+    }
+
+    fn revoke(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(one) = self.by_recovery::<Revocation>(bytes)? else { return Ok(()) };
+        let revoked = RevokedRecord { bytes: bytes.to_vec(), since: one.since, at: self.now };
+        self.tx.contacts().update(&one.author(), |contact| {
+            // The earliest compromise that was ever stated counts.
+            if contact.revoked.as_ref().is_none_or(|before| revoked.since < before.since) {
+                contact.revoked = Some(revoked);
+            }
+        })
+    }
+
+    fn succeed(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(one) = self.by_recovery::<Successor>(bytes)? else { return Ok(()) };
+        let successor =
+            SuccessorRecord { bytes: bytes.to_vec(), new: one.new, at: self.now, followed: false };
+        self.tx.contacts().update(&one.author(), |contact| {
+            contact.successor.get_or_insert(successor);
+        })
+    }
+
+    /// A statement of the recovery key to which the author's pinned Card commits. Without such a Card nobody can tell.
+    fn by_recovery<T: RecoverySigned>(&self, bytes: &[u8]) -> Result<Option<Verified<T>>, StoreError> {
+        let Ok(signed) = Signed::<T>::parse(bytes) else { return Ok(None) };
+        let author = signed.claimed_author();
+        if author == self.own {
+            return Ok(None);
+        }
+        let Some(card) = cards::pinned_in(self.tx, &author)? else { return Ok(None) };
+        Ok(signed.verify_recovery(&card.recovery, self.agreed).ok())
+    }
+}
+
+/// Under which name the store keeps the invitation with this secret.
+pub(crate) fn invite_id(secret: &[u8; 16]) -> InviteId {
+    let digest = Sha256::digest(secret);
+    InviteId(*digest.first_chunk().expect("a digest has 32 bytes"))
+}
