@@ -5,12 +5,15 @@ use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy;
 use crate::model::prepare::{self, PrepareError, Prepared};
 use crate::model::queue::Entry;
+use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof};
+use crate::model::trust::Tier;
 use crate::node::desk::Desk;
 use crate::node::parcel::{Head, Kind, Parcel};
 use crate::protocol::smtp::Reply;
+use crate::store::contacts::Decision;
 use crate::store::messages::NewMessage;
-use crate::store::{Body, Flags, MessageIdHash};
+use crate::store::{Body, Flags, MessageIdHash, StoreError, Tx};
 use onion::OnionAddress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +112,9 @@ pub(super) async fn keep(
                     tx.queue().push(letter, &entry)?;
                 }
             }
+            for to in &others {
+                meet(tx, &to.onion, now)?;
+            }
             if !own.is_empty() {
                 let copy = tx.letters().add(&body, &trace)?;
                 tx.messages().append(folders.inbox, &filed(copy, Flags::default(), None))?;
@@ -120,6 +126,20 @@ pub(super) async fn keep(
     desk.trouble.clear("disk");
     desk.orders.look();
     Ok(submitted)
+}
+
+/// Whoever is written to is known from then on, if nothing else was decided: their answer belongs into INBOX.
+fn meet(tx: &Tx<'_>, onion: &OnionAddress, now: UnixTime) -> Result<(), StoreError> {
+    if tx.contacts().get(onion)?.is_some_and(|contact| contact.decision.is_some()) {
+        return Ok(());
+    }
+    let why = "you wrote to them";
+    let decision = Decision { tier: Tier::Known, at: now, why: why.to_owned() };
+    match tx.contacts().decide(onion, Some(decision), now, why) {
+        // Too many contacts is no reason to keep a letter back.
+        Ok(_) | Err(StoreError::TooMany(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// One id for each onion: the recipients at one onion are served by one transaction.

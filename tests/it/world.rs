@@ -27,9 +27,11 @@ use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};
 use onionskin::model::queue::Entry;
 use onionskin::model::time::UnixTime;
+use onionskin::model::trust::Tier;
 use onionskin::node::clock::{Clock as _, TokioClock};
 use onionskin::node::desk::Desk;
 use onionskin::node::{Node, Tasks, session};
+use onionskin::store::contacts::Decision;
 use onionskin::store::disk::Disk;
 use onionskin::store::vault::MasterKey;
 use onionskin::store::{QueueNo, Run, Store, StoreError, StoreOptions};
@@ -61,6 +63,8 @@ pub(crate) struct World {
     people: Vec<Person>,
     /// What stands between each node and the network, if anything.
     pub(crate) between: Option<Between>,
+    /// Those who start know nobody; else they know everybody who is there at that time.
+    pub(crate) strangers: bool,
 }
 
 /// Makes what a node has for its network of what it would have.
@@ -96,7 +100,13 @@ struct Living {
 impl World {
     /// An empty world. Make it inside the test's runtime: its time is tokio's.
     pub(crate) fn new(seed: u64, conditions: Conditions) -> Self {
-        Self { network: MemoryNetwork::new(seed, conditions), seed, people: Vec::new(), between: None }
+        Self {
+            network: MemoryNetwork::new(seed, conditions),
+            seed,
+            people: Vec::new(),
+            between: None,
+            strangers: false,
+        }
     }
 
     /// A new person, `name@….onion`, with an empty mailbox. The node is not started.
@@ -144,6 +154,9 @@ impl World {
         let options = self.options(id);
         let store = Store::open(disk, &self.key(id), options).await?;
         let desk = self.desk(id, store).await?;
+        if !self.strangers {
+            self.acquaint(id, &desk).await?;
+        }
         let decoy = logins::decoy(&desk).await?;
         let network: Arc<dyn Transport> = self.network.join(self.onion(id));
         let node = Node::new(desk, self.between.map_or(network.clone(), |between| between(network)));
@@ -154,6 +167,19 @@ impl World {
         let faces = Mutex::new(faces);
         self.person_mut(id).living =
             Some(Living { node, tasks, faces, decoy, down, reader: Default::default() });
+        Ok(())
+    }
+
+    /// Lets this person and all others know each other, so that letters come to INBOX.
+    async fn acquaint(&self, id: NodeId, desk: &Arc<Desk>) -> Result<(), StoreError> {
+        let others: Vec<NodeId> = self.everybody().filter(|other| *other != id).collect();
+        know(desk, others.iter().map(|other| self.onion(*other)).collect()).await?;
+        for other in others {
+            if let Some(living) = &self.person(other).living {
+                // A disk that failed takes nothing; its own test sees to that.
+                let _ = know(&living.node.desk, vec![self.onion(id)]).await;
+            }
+        }
         Ok(())
     }
 
@@ -428,6 +454,35 @@ impl World {
     fn living(&self, id: NodeId) -> &Living {
         self.person(id).living.as_ref().expect("a node that runs")
     }
+}
+
+/// Decides that these are known, where nothing was decided yet.
+async fn know(desk: &Arc<Desk>, onions: Vec<OnionAddress>) -> Result<(), StoreError> {
+    let now = desk.now();
+    let unknown = desk
+        .store()
+        .read(move |rx| {
+            let mut unknown = Vec::new();
+            for onion in onions {
+                if rx.contacts().get(&onion)?.and_then(|contact| contact.decision).is_none() {
+                    unknown.push(onion);
+                }
+            }
+            Ok(unknown)
+        })
+        .await?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    desk.store()
+        .write(move |tx| {
+            for onion in &unknown {
+                let decision = Decision { tier: Tier::Known, at: now, why: "an old friend".to_owned() };
+                tx.contacts().decide(onion, Some(decision), now, "an old friend")?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@
 //! Enclosures (the author's Card, a Route for the reader, vouches for the author) prove themselves, so the header's
 //! signature does not cover them, and they may differ from try to try.
 
+use super::cbor::{Item, Reader};
 use super::error::StatementError;
 use super::{LETTER_LEN_MAX, cbor};
 use serde_bytes::ByteBuf;
@@ -25,15 +26,17 @@ pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), StatementError> {
     if bytes.len() > LETTER_LEN_MAX {
         return Err(StatementError::TooLong { len: bytes.len(), max: LETTER_LEN_MAX });
     }
-    cbor::check(bytes)?;
-    let parts: Vec<ByteBuf> = serde_cbor::from_slice(bytes)
-        .map_err(|_| StatementError::Form("the header part is no list of statements"))?;
-    if parts.len() > 1 + ENCLOSURES_MAX {
-        return Err(StatementError::Form("too many statements are enclosed"));
-    }
-    let mut parts = parts.into_iter().map(ByteBuf::into_vec);
-    let letter = parts.next().ok_or(StatementError::Form("the header part is empty"))?;
-    Ok((letter, parts.collect()))
+    let mut reader = Reader::new(bytes);
+    let count = match reader.item()? {
+        Item::Array(0) => return Err(StatementError::Form("the header part is empty")),
+        Item::Array(count) if count <= 1 + ENCLOSURES_MAX => count,
+        Item::Array(_) => return Err(StatementError::Form("too many statements are enclosed")),
+        _ => return Err(StatementError::Form("the header part is no list of statements")),
+    };
+    let letter = reader.bytes()?.to_vec();
+    let enclosures = (1..count).map(|_| reader.bytes().map(<[u8]>::to_vec)).collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok((letter, enclosures))
 }
 
 #[cfg(test)]
