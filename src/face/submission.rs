@@ -23,9 +23,6 @@ use tokio::task::JoinSet;
 /// Most mail programs at once; for one more, somebody who has not logged in must go.
 const CONVERSATIONS_MAX: usize = 1024;
 
-/// No mail program has a word for it.
-const NO_CARD: Reply = Reply::new(502, 5, 1, "Only nodes may ask this");
-
 struct Submission(Arc<Desk>);
 
 impl Port for Submission {
@@ -38,7 +35,7 @@ impl Port for Submission {
     fn etrn(&self, _: OnionAddress) {}
 
     async fn card(&self, _: Option<u64>) -> Result<Option<Vec<u8>>, Reply> {
-        Err(NO_CARD)
+        Ok(None)
     }
 
     async fn claim(&self, _: &Sending) -> Option<(Claim, Option<Here>)> {

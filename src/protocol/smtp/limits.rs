@@ -28,8 +28,8 @@ pub const DOMAIN_LEN_MAX: usize = 255;
 
 /// Letters in one session, so that no session lives for ever.
 pub const LETTERS_MAX: u32 = 1000;
-/// Cards asked for in one session: one at its beginning, another after a stale key, and some more. A Card is three
-/// hundred times as long as the question.
+/// Cards given in one session: one at its beginning, another after a stale key, and some more. A Card is thousands of
+/// times as long as the question. That there is none newer may be heard more often.
 pub const CARDS_MAX: u32 = 20;
 /// Commands since the last letter that was accepted: the largest transaction several times, and long idling.
 pub const COMMANDS_MAX: u32 = 1000;

@@ -10,10 +10,11 @@ use onion::OnionAddress;
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::letter::{LetterId, Recipients};
 use onionskin::model::policy::OwnNames;
+use onionskin::model::seal::PrekeyId;
 use onionskin::protocol::sasl::{Entropy, Exchange, Mechanism, Progress, Verifier};
 use onionskin::protocol::smtp::client::{self, Client, Outgoing, Prove};
 use onionskin::protocol::smtp::server::{self, Envelope, Role, Server};
-use onionskin::protocol::smtp::{ReversePath, limits};
+use onionskin::protocol::smtp::{Reply, ReversePath, limits};
 use rand::rngs::StdRng;
 
 pub(super) fn targets() -> Vec<Target> {
@@ -57,6 +58,12 @@ const COMMANDS: &[&str] = &[
     "NOOP\r\n",
     "QUIT\r\n",
     "ETRN ",
+    "CARD\r\n",
+    "CARD 7\r\n",
+    "CARD ",
+    " SIZE=3 BODY=SEALED KEY=0123456789abcdef\r\n",
+    " BODY=SEALED",
+    " KEY=",
     "AUTH PLAIN ",
     "AUTH SCRAM-SHA-256 ",
     "AUTH ONION-ED25519 ",
@@ -91,6 +98,14 @@ const REPLIES: &[&str] = &[
     "355 16 is the transaction offset\r\n",
     "355 262208 x\r\n",
     "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
+    "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0 CARD SEALED\r\n",
+    "250-2.0.0 Card\r\n",
+    "250-2.0.0 RECEIPT YWJj\r\n",
+    "250 2.0.0 RECEIPT ZGVm\r\n",
+    "250-YWJj\r\n",
+    "250 YWI=\r\n",
+    "250 2.0.0 Nothing newer\r\n",
+    "450 4.7.5 x\r\n",
     "235 2.7.0 x\r\n",
     "354 x\r\n",
     "421 x\r\n",
@@ -166,6 +181,13 @@ fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
     assert!(text.split_terminator("\r\n").all(|line| line.len() <= 510 && line.is_ascii()));
     let is_onion = matches!(role(), Role::Onion { .. });
     for (envelope, content) in &whole.letters {
+        assert!(envelope.letter.is_none() || envelope.proved.is_some());
+        assert!(envelope.held == 0 || envelope.letter.is_some() && content.starts_with(HELD));
+        if envelope.sealed.is_some() {
+            assert!(is_onion && envelope.recipients.as_slice().len() == 1 && !envelope.utf8);
+            assert_eq!(envelope.size_hint, Some(content.len() as u64), "not as many bytes as SIZE said");
+            continue;
+        }
         let lines = content.split(|byte| *byte == b'\n');
         assert!(lines.rev().skip(1).all(|line| line.ends_with(b"\r")), "a bare LF was kept");
         let carriage = |at: &usize| content[*at] == b'\r' && content.get(at + 1) != Some(&b'\n');
@@ -175,8 +197,6 @@ fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
         );
         assert!(!is_onion || envelope.recipients.as_slice().iter().all(|to| names().owns(to)), "a relay");
         assert!(is_onion || envelope.user.is_some(), "submission without a login");
-        assert!(envelope.letter.is_none() || envelope.proved.is_some());
-        assert!(envelope.held == 0 || envelope.letter.is_some() && content.starts_with(HELD));
         if let (Some(proved), ReversePath::Onion(from)) = (envelope.proved, &envelope.from) {
             assert_eq!(from.onion, proved, "the sender is of another onion than the one that was proved");
         }
@@ -217,6 +237,11 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
             server::Step::LoggedIn { user, .. } => seen.users.push(user),
             server::Step::Proved(onion) => seen.proved.push(onion),
             server::Step::Etrn(onion) => seen.etrns.push(onion),
+            server::Step::Card(asked) => match asked.known() {
+                Some(known) if known >= 7 => asked.answer(None),
+                Some(6) => asked.refuse(Reply::new(550, 5, 1, "none")),
+                _ => asked.answer(Some(b"a Card")),
+            },
             server::Step::Checkpoint(checkpoint) => {
                 let sending = checkpoint.sending();
                 let fits = sending.size >= HELD.len() as u64;
@@ -224,6 +249,9 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
                 let (len, after_cr) = (here.len() as u64, !here.is_empty());
                 checkpoint.answer(Some(server::Held { len, after_cr }));
                 assert!(held.replace(here).is_none(), "two letters at once");
+            }
+            server::Step::Begin(begin) if begin.envelope().sealed.is_some_and(|key| key.0[0] % 2 == 0) => {
+                begin.refuse(Reply::STALE_KEY);
             }
             server::Step::Begin(begin) => {
                 seen.begun += 1;
@@ -237,7 +265,9 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
                 open.as_mut().expect("content only of a begun letter").1.extend(content);
             }
             server::Step::Finish(finish) => {
-                finish.accept();
+                finish.accept_with(
+                    open.as_ref().and_then(|(envelope, _)| envelope.sealed).map(|_| &b"kept"[..]),
+                );
                 seen.letters.push(open.take().expect("only a begun letter is finished"));
             }
             server::Step::Discard => {
@@ -261,7 +291,7 @@ fn as_client(said: &[u8], rng: &mut StdRng) -> u64 {
     let whole = client_hears(&said.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
     let split = client_hears(&pieces(said, limits::READ_LEN_MAX, rng));
     assert_eq!(whole, split, "what the client does depends on how the replies were split");
-    assert!(whole.0.len() < 64 * 1024 + LARGE_LETTER_LEN as usize);
+    assert!(whole.0.len() < 64 * 1024 + 2 * LARGE_LETTER_LEN as usize);
     let told: Vec<String> = whole.1.iter().map(|told| told.chars().take(40).collect()).collect();
     sum((told, super::class(whole.0.len())))
 }
@@ -279,6 +309,14 @@ fn client_hears(said: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
         size,
         eight_bit: false,
         utf8_header: false,
+        sealed: None,
+        ask_card: None,
+    };
+    let sealed = |size| Outgoing {
+        recipients: Recipients::new([to("bob")]).expect("one is some"),
+        sealed: Some(PrekeyId([1; 8])),
+        ask_card: Some(6),
+        ..letter(size)
     };
     let (mut sent, mut told, mut letters) = (Vec::new(), Vec::new(), 0);
     let mut rest = said.iter();
@@ -295,11 +333,17 @@ fn client_hears(said: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
             }
             client::Step::Idle => match rest.next() {
                 Some(piece) => client.feed(piece).expect("it may be fed at any time"),
-                None if letters == 3 => client.quit(),
+                None if letters == 5 => client.quit(),
                 None => {
                     letters += 1;
-                    let size = if letters == 2 { LARGE_LETTER_LEN } else { 20 };
-                    client.letter(letter(size)).expect("it is idle");
+                    match letters {
+                        2 => client.letter(letter(LARGE_LETTER_LEN)),
+                        3 => client.ask_card(None),
+                        4 => client.letter(sealed(LARGE_LETTER_LEN)),
+                        5 => client.letter(sealed(20)),
+                        _ => client.letter(letter(20)),
+                    }
+                    .expect("it is idle");
                 }
             },
             client::Step::Close => return (sent, told),

@@ -15,7 +15,6 @@ impl Server {
         if self.facts.cards >= limits::CARDS_MAX {
             return self.end(replies::TOO_MANY_CARDS);
         }
-        self.facts.cards += 1;
         self.state = State::AskCard(known);
     }
 
@@ -25,6 +24,7 @@ impl Server {
             let reply = match card {
                 None => replies::NOTHING_NEWER,
                 Some(card) => {
+                    self.facts.cards += 1;
                     enclosure::card_text(card).map_or(replies::LOCAL, |text| replies::CARD.saying(text))
                 }
             };

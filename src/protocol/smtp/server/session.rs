@@ -66,7 +66,7 @@ pub(super) struct Facts {
     pub(super) logins: u32,
     /// Letters begun so far.
     pub(super) letters: u32,
-    /// Times that the Card was asked for.
+    /// Times that the Card was given.
     pub(super) cards: u32,
     /// Commands and errors since the last letter that was accepted.
     pub(super) commands: u32,
