@@ -6,6 +6,7 @@
 //! another upload and nothing else. What is accepted is never touched here.
 
 use crate::model::letter::LetterId;
+use crate::model::seal::PrekeyId;
 use crate::node::parcel::Unfinished;
 use onion::OnionAddress;
 use std::collections::BTreeMap;
@@ -27,8 +28,8 @@ pub const PARTIAL_LEN_MIN: u64 = 64 * 1024;
 /// How long a new connection waits for an older one with the same letter to let go of it.
 const LET_GO_WAIT: Duration = Duration::from_secs(5);
 
-/// Whose letter.
-type Name = (OnionAddress, LetterId);
+/// Whose letter, and the key that it is sealed with, if it is: what came sealed is no beginning of one that does not.
+type Name = (OnionAddress, LetterId, Option<PrekeyId>);
 
 /// The shelf of unfinished letters of one identity.
 #[derive(Default)]
@@ -68,8 +69,9 @@ impl Partials {
         self: &Arc<Self>,
         from: OnionAddress,
         id: LetterId,
+        sealed: Option<PrekeyId>,
     ) -> (Claim, Option<Unfinished>) {
-        let name = (from, id);
+        let name = (from, id, sealed);
         let until = Instant::now() + LET_GO_WAIT;
         loop {
             let let_go = self.let_go.notified();

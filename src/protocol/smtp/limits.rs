@@ -65,8 +65,8 @@ pub const REPLY_LINES_MAX: usize = 100;
 pub const REPLY_TEXT_LEN_MAX: usize = 4096;
 /// Lines in a reply that brings a Card: 43,692 characters of base64, however short a server's lines may be.
 pub const CARD_LINES_MAX: usize = 1024;
-/// Text kept of a reply that brings a Card: its base64, line ends, the first line, and so much more that a Card too long
-/// by one line is seen to be too long.
+/// Text kept of a reply that brings a Card: its base64, line ends, the first line, and so much more that a Card too
+/// long by one line is seen to be too long.
 pub const CARD_TEXT_LEN_MAX: usize = 48 * 1024;
 /// Text kept of a reply that brings a receipt: the words before it, 5,464 characters of base64, and a word a line.
 pub const RECEIPT_TEXT_LEN_MAX: usize = REPLY_TEXT_LEN_MAX + 8 * 1024;

@@ -247,7 +247,7 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
             },
             server::Step::Checkpoint(checkpoint) => {
                 let sending = checkpoint.sending();
-                let fits = sending.size >= HELD.len() as u64;
+                let fits = sending.sealed.is_none() && sending.size >= HELD.len() as u64;
                 let here = if fits && sending.letter.0[0] % 2 == 1 { HELD } else { &[] };
                 let (len, after_cr) = (here.len() as u64, !here.is_empty());
                 checkpoint.answer(Some(server::Held { len, after_cr }));
@@ -292,7 +292,7 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
 /// Whatever a server says, in whatever pieces: the client comes to an end, and tells the same.
 fn as_client(said: &[u8], rng: &mut StdRng) -> u64 {
     // Of a large letter that is refused in its midst as much was sent as had gone when the refusal was heard.
-    let large = said.len() % 8 == 0;
+    let large = said.len().is_multiple_of(8);
     let first = said.len() / 8;
     let size = if large { LARGE_LETTER_LEN } else { 20 };
     let whole = client_hears(&said.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>(), first, size);

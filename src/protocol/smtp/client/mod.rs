@@ -69,8 +69,9 @@ pub struct Outgoing {
     /// The content is sealed with this key, so it may hold any byte, and goes by BODY=SEALED or not at all: to a server
     /// that does not take sealed letters nothing is sent ([`Outcome::Deferred`]). There should be one recipient.
     pub sealed: Option<PrekeyId>,
-    /// Asks in the same flight for a Card newer than this sequence. The answer comes as [`Step::Card`] before the letter's,
-    /// whatever becomes of it; it is missing only if the session ends, or if nothing at all was said to the server.
+    /// Asks in the same flight for a Card newer than this sequence. The answer comes as [`Step::Card`] before the
+    /// letter's, and before any of a content of more than [`limits::EAGER_LEN_MAX`] goes out; it is missing only if the
+    /// session ends, or if nothing at all was said to the server.
     pub ask_card: Option<u64>,
 }
 

@@ -55,6 +55,7 @@ impl Server {
             from: self.facts.proved.expect("a checkpoint is only for a proved onion"),
             letter: letter.letter.expect("a checkpoint names a letter"),
             size: letter.size.expect("a checkpoint needs a size"),
+            sealed: letter.sealed,
         }
     }
 
@@ -229,8 +230,8 @@ impl Server {
         }
         let sum = letter.map_or(0, |letter| letter.len).saturating_add(len);
         let begun = letter.is_some_and(|letter| letter.begun);
-        // Pieces of several tries are put together: their sum must be the letter that was announced. A sealed one is the
-        // right bytes or none.
+        // Pieces of several tries are put together: their sum must be the letter that was announced. A sealed one is
+        // the right bytes or none.
         let exact = letter.filter(|letter| letter.checkpoint || letter.sealed.is_some());
         let announced = exact.and_then(|letter| letter.size);
         let misfit = announced.is_some_and(|size| sum > size || last && sum < size);

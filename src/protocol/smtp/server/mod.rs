@@ -93,6 +93,9 @@ pub struct Sending {
     pub letter: LetterId,
     /// Its whole length in bytes.
     pub size: u64,
+    /// The KEY, if it comes sealed. What is here must have come the same way: the content of a letter that is not
+    /// sealed is checked as it comes, and that of a sealed one is not.
+    pub sealed: Option<PrekeyId>,
 }
 
 /// What is here of a letter.

@@ -75,6 +75,9 @@ pub(super) fn sealed(size: usize) -> Outgoing {
     Outgoing { sealed: Some(PREKEY), ..outgoing(&["bob"], size) }
 }
 
+/// A letter that broke off: its id, and the key it is sealed with.
+type Part = (LetterId, Option<PrekeyId>);
+
 /// What a server's driver was told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -83,7 +86,7 @@ pub(super) struct Seen {
     pub(super) letters: Vec<(Envelope, Vec<u8>)>,
     pub(super) begun: usize,
     /// Letters whose session broke, as far as they came, with their id.
-    pub(super) suspended: Vec<(LetterId, Vec<u8>)>,
+    pub(super) suspended: Vec<(Part, Vec<u8>)>,
     pub(super) discarded: usize,
     pub(super) proved: Vec<OnionAddress>,
     pub(super) etrns: Vec<OnionAddress>,
@@ -96,7 +99,7 @@ pub(super) struct Driven {
     pub(super) seen: Seen,
     open: Option<(Envelope, Vec<u8>)>,
     /// What is here of a letter that is announced.
-    held: Option<(LetterId, Vec<u8>)>,
+    held: Option<(Part, Vec<u8>)>,
     /// What was told, in words.
     pub(super) log: Vec<String>,
     closed: bool,
@@ -172,12 +175,13 @@ impl Driven {
                 },
                 server::Step::Checkpoint(checkpoint) => {
                     let sending = checkpoint.sending();
-                    let known = self.seen.suspended.iter().position(|(id, _)| *id == sending.letter);
+                    let name = (sending.letter, sending.sealed);
+                    let known = self.seen.suspended.iter().position(|(part, _)| *part == name);
                     let content = known.map_or_else(Vec::new, |at| self.seen.suspended.remove(at).1);
                     let (len, after_cr) = (content.len() as u64, content.last() == Some(&b'\r'));
                     checkpoint.answer(Some(server::Held { len, after_cr }));
                     self.note(&format!("checkpoint {} of {}: {len}", sending.letter.to_hex(), sending.size));
-                    assert!(self.held.replace((sending.letter, content)).is_none(), "two letters at once");
+                    assert!(self.held.replace((name, content)).is_none(), "two letters at once");
                 }
                 server::Step::Begin(begin) => match self.refuse_begin.take() {
                     Some(reply) => begin.refuse(reply),
@@ -186,7 +190,7 @@ impl Driven {
                     }
                     None => {
                         let envelope = begin.accept();
-                        let (_, held) = self.held.take().unwrap_or((LetterId([0; 16]), Vec::new()));
+                        let held = self.held.take().map_or_else(Vec::new, |(_, held)| held);
                         assert_eq!(envelope.held, held.len() as u64);
                         self.seen.begun += 1;
                         self.note(&summary(&envelope));
@@ -215,12 +219,14 @@ impl Driven {
                     self.note("discard");
                 }
                 server::Step::Suspend => {
-                    let begun =
-                        self.open.take().map(|(envelope, content)| (envelope.letter.unwrap(), content));
-                    let (id, content) = begun.or(self.held.take()).expect("only a checkpoint is suspended");
+                    let begun = self
+                        .open
+                        .take()
+                        .map(|(envelope, content)| ((envelope.letter.unwrap(), envelope.sealed), content));
+                    let (part, content) = begun.or(self.held.take()).expect("only a checkpoint is suspended");
                     self.note(&format!("suspend at {}", content.len()));
                     if !content.is_empty() {
-                        self.seen.suspended.push((id, content));
+                        self.seen.suspended.push((part, content));
                     }
                 }
             }

@@ -4,6 +4,8 @@ use super::super::client::{CardAnswer, Cause, Failure, Outcome, Step, Violation}
 use super::pair::{End, Pair, codes};
 use super::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 /// What no text may be: line ends of every kind, NULs, dots.
 const SEALED: &[u8] = b"age-encryption.org/v1\n\0\r\r\n.\r\n\r\n.\n\xff\r";
@@ -121,6 +123,28 @@ fn wherever_a_large_sealed_letter_is_cut_the_next_session_goes_on_there() {
         assert_eq!(codes(&pair.run(&content, 4096)), [250]);
         assert_eq!(pair.given - given, content.len() - held);
         assert!(pair.server.seen.letters[0].1 == content && pair.server.seen.suspended.is_empty());
+    }
+}
+
+#[test]
+fn what_came_sealed_is_no_beginning_of_a_letter_that_is_not() {
+    let content = b"0123456789abcd\r\n".repeat(17_000);
+    for first in [sealed(content.len()), outgoing(&["bob"], content.len())] {
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        pair.left = 100_000;
+        pair.client.letter(first.clone()).unwrap();
+        assert!(matches!(pair.run(&content, 4096), End::Failed(_)));
+        for second in
+            [Some(PrekeyId([9; 8])), Some(PREKEY), None].into_iter().filter(|key| *key != first.sealed)
+        {
+            let given = pair.given;
+            pair.dial_again();
+            pair.client.letter(Outgoing { sealed: second, ..first.clone() }).unwrap();
+            let end = pair.run(&content, 4096);
+            assert_eq!(codes(&end), [if second == Some(PrekeyId([9; 8])) { 450 } else { 250 }]);
+            assert_eq!(pair.given - given, content.len());
+        }
+        assert_eq!(pair.server.seen.suspended.len(), 1);
     }
 }
 
@@ -292,5 +316,37 @@ fn a_malformed_receipt_is_none_and_the_letter_is_accepted() {
             }
         };
         assert_eq!(done, (vec![Outcome::Accepted], None), "{said}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn however_often_it_breaks_a_sealed_letter_arrives_once_and_goes_on_where_it_broke(
+        bytes in vec(any::<u8>(), 1000), cuts in vec(0usize..120_000, 0..6), piece in 1000usize..70_000
+    ) {
+        let content = bytes.repeat(280);
+        let mut pair = Pair::new(Driven::new(onion_role()));
+        for cut in cuts.into_iter().map(Some).chain([None]) {
+            pair.left = cut.unwrap_or(usize::MAX);
+            pair.client.letter(Outgoing { ask_card: Some(1), ..sealed(content.len()) }).unwrap();
+            let mut end = pair.run(&content, piece);
+            if matches!(end, End::Card(_)) {
+                end = pair.run(&content, piece);
+            }
+            match end {
+                End::Failed(Failure { cause: Cause::Lost, .. }) if cut.is_some() => {}
+                end => {
+                    prop_assert_eq!(codes(&end), [250]);
+                    break;
+                }
+            }
+            pair.dial_again();
+        }
+        prop_assert_eq!(pair.server.seen.letters.len(), 1);
+        prop_assert!(pair.server.seen.letters[0].1 == content && pair.server.seen.suspended.is_empty());
+        // What was given and did not get through is at most one write a cut.
+        prop_assert!(pair.given <= content.len() + 6 * 2 * limits::BODY_CHUNK_LEN_MAX, "{}", pair.given);
     }
 }
