@@ -28,7 +28,7 @@ pub(super) fn targets() -> Vec<Target> {
             seeds: || traces("smtp", "client", ["S: ", "s: "]),
             words: REPLIES,
             run: as_client,
-            brief: 4000,
+            brief: 2000,
             len_max: 16 * 1024,
         },
         Target {
