@@ -1,5 +1,6 @@
 //! The file key of a seal under a prekey: HPKE (RFC 9180) in base mode, as age's `mlkem768x25519` stanza has it.
 
+use super::curve::is_low_order;
 use super::prekey::{PublicPrekey, SecretPrekey};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -48,6 +49,11 @@ pub(super) fn wrap(
 
 /// The file key, or `None` if it was not wrapped for this prekey.
 pub(super) fn unwrap(wrapped: &Wrapped, secret: &SecretPrekey) -> Option<Zeroizing<[u8; FILE_KEY_LEN]>> {
+    // The halves of an encapsulation: 1088 bytes of ML-KEM-768, 32 of X25519. HPKE (section 7.1.4) refuses a zero
+    // secret of the latter, and the crate leaves that to its caller.
+    if wrapped.encapsulated.last_chunk().is_some_and(is_low_order) {
+        return None;
+    }
     let encapsulated = <XWing as Kem>::EncappedKey::from_bytes(&wrapped.encapsulated).ok()?;
     let mut context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeR::Base,

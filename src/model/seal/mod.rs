@@ -3,11 +3,14 @@
 //! * `prekey`: the keys that letters are sealed for; `kem`: the file key under one (HPKE, RFC 9180, with X-Wing)
 //! * `header`: the text at the head of the file, as c2sp.org/age has it, but with exactly one stanza
 //! * `sealer`: the file from its plaintext, chunk by chunk in any order; `opener`: the plaintext from the file
+//! * `age_keys`: prekeys as age writes them; `curve`: points that make no secret
 //! * `inside`: header, letter and padding within the plaintext; `padding`: how long that is
 //!
 //! Streams hold one chunk of 64 KiB. What they give out has been checked; the file as a whole, and the letter against
 //! its header, only once `finish` has said `Ok`.
 
+pub mod age_keys;
+mod curve;
 mod header;
 pub mod inside;
 mod kem;
@@ -16,7 +19,7 @@ pub mod padding;
 pub mod prekey;
 pub mod sealer;
 
-pub use header::HEADER_LEN;
+pub use header::{HEADER_LEN, HeaderError};
 pub use opener::{OpenError, Opener};
 pub use padding::{padded_len, sealed_len, sealed_len_max};
 pub use prekey::{PREKEY_LEN, PrekeyError, PrekeyId, PublicPrekey, SecretPrekey};
@@ -43,3 +46,5 @@ fn chunk_nonce(counter: u64, last: bool) -> [u8; 12] {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

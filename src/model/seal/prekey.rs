@@ -1,5 +1,6 @@
 //! Prekeys: the X-Wing keys (ML-KEM-768 and X25519) that letters are sealed for, and their names.
 
+use super::curve::is_low_order;
 use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem, Serializable as _};
 use sha2::{Digest as _, Sha256};
@@ -62,11 +63,11 @@ pub struct PublicPrekey {
 }
 
 impl PublicPrekey {
-    /// Checks bytes that somebody says are a prekey: both halves must be keys, and neither of them all zero.
+    /// Checks bytes that somebody says are a prekey: both halves must be keys that can make a secret.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PrekeyError> {
         let bytes: Box<[u8; PREKEY_LEN]> = Box::new(bytes.try_into().map_err(|_| PrekeyError::Length)?);
-        let halves = bytes.split_at(X25519_AT);
-        if [halves.0, halves.1].iter().any(|half| half.iter().all(|&byte| byte == 0)) {
+        let no_lattice = bytes[..X25519_AT].iter().all(|&byte| byte == 0);
+        if no_lattice || bytes.last_chunk().is_some_and(is_low_order) {
             return Err(PrekeyError::NoKey);
         }
         let key = <XWing as Kem>::PublicKey::from_bytes(&bytes[..]).map_err(|_| PrekeyError::NoKey)?;

@@ -67,7 +67,7 @@ fn a_plaintext_of_any_length_comes_back_in_pieces_of_any_length() {
 fn an_opener_gives_out_each_chunk_as_soon_as_it_is_checked_and_holds_one() {
     let secret = reader();
     let file = seal(&secret, &letter(5 * CHUNK_LEN));
-    let mut opener = Opener::new(SecretPrekey::from_seed(secret.seed()));
+    let mut opener = Opener::new(secret);
     let (mut given, mut came) = (0, 0);
     for piece in file.chunks(777) {
         came += piece.len();

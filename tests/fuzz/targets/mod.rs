@@ -3,11 +3,13 @@
 //! * `smtp`: both server ports, the client that hears a server's replies, addresses, SASL
 //! * `imap`: the conversation, commands, names and patterns
 //! * `letters`: headers on their way in and out, the structure of MIME, what is shown of it
+//! * `seals`: the header of a sealed letter, its chunks, what lies inside
 //! * `keeps`: the store's files, its records, the vault, requests on the control socket
 
 mod imap;
 mod keeps;
 mod letters;
+mod seals;
 mod smtp;
 
 use crate::engine::Target;
@@ -15,7 +17,10 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 pub(crate) fn all() -> Vec<Target> {
-    [smtp::targets(), imap::targets(), letters::targets(), keeps::targets()].into_iter().flatten().collect()
+    [smtp::targets(), imap::targets(), letters::targets(), seals::targets(), keeps::targets()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The input in pieces of drawn lengths, none longer than `max`.
