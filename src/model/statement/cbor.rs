@@ -249,9 +249,7 @@ mod tests {
 
     #[test]
     fn the_deterministic_form_passes() {
-        for good in ["00", "17", "1818", "1903e8", "1b00000001ffffffff00", "20", "3903e7", "40", "4401020304"]
-        {
-            let good = if good.len() == 20 { "1b000000ffffffffff" } else { good };
+        for good in ["00", "17", "1818", "1903e8", "1b000000ffffffffff", "20", "3903e7", "40", "4401020304"] {
             assert_eq!(check(&hex(good)), Ok(()), "{good}");
         }
         for good in ["60", "62c3bc", "80", "83010203", "a0", "a201020304", "a30a001864002000", "f4", "f5"] {

@@ -8,7 +8,8 @@ use super::{LETTER_LEN_MAX, SignedBy, Standalone};
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::time::UnixTime;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_bytes::ByteBuf;
 
 /// Most vouches that one letter carries.
@@ -39,11 +40,17 @@ pub struct LetterStatement {
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub route: Option<Vec<u8>>,
     /// Whole vouches for the author, at most 8.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "at_least_one", skip_serializing_if = "Vec::is_empty")]
     pub vouches: Vec<ByteBuf>,
     /// A whole Delegation, if the letter is written on behalf of somebody else.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub behalf: Option<Vec<u8>>,
+}
+
+/// A list that is left out where it is empty.
+fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ByteBuf>, D::Error> {
+    let list = Vec::<ByteBuf>::deserialize(from)?;
+    if list.is_empty() { Err(D::Error::custom("an empty list is left out")) } else { Ok(list) }
 }
 
 impl LetterStatement {

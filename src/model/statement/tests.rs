@@ -3,3 +3,5 @@
 mod cards;
 mod good;
 mod hostile;
+mod spoiled;
+mod vectors;
