@@ -4,6 +4,7 @@
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
 use crate::face::cli::exit::{Exit, Failure};
+use crate::model::trust::Tier;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -80,6 +81,57 @@ pub enum Request {
     Cancel {
         /// Queue numbers.
         numbers: Vec<u64>,
+    },
+    /// Something about contacts.
+    Contacts {
+        /// What.
+        ask: Ask,
+    },
+}
+
+/// What a command asks about contacts. `who` is an address of any form, or a petname.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// All contacts.
+    List,
+    /// One.
+    Show {
+        /// Whom.
+        who: String,
+    },
+    /// Give a petname; an empty one takes it away.
+    Rename {
+        /// To whom.
+        who: String,
+        /// What they are called.
+        name: String,
+    },
+    /// Decide who somebody is.
+    Decide {
+        /// About whom.
+        who: String,
+        /// What they are.
+        tier: Tier,
+    },
+    /// Undo a decision; the last one without a number.
+    Undo {
+        /// Its number in the log.
+        number: Option<u64>,
+    },
+    /// All decisions.
+    Log,
+    /// Why somebody is who they are to us.
+    Why {
+        /// Who.
+        who: String,
+    },
+    /// The web of trust as a picture.
+    Graph,
+    /// Safety words to compare.
+    Words {
+        /// With whom.
+        who: String,
     },
 }
 

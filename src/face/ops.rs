@@ -1,6 +1,8 @@
 //! What the commands do, once: for the control socket of a running node and for a command that has the store to
 //! itself while none runs.
 
+mod contacts;
+
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
 use crate::face::control::Request;
@@ -85,6 +87,7 @@ impl Office {
             Request::Queue => self.queue().await?,
             Request::Retry { numbers } => self.retry(&numbers).await?,
             Request::Cancel { numbers } => self.cancel(numbers).await?,
+            Request::Contacts { ask } => self.contacts(ask).await?,
         };
         Ok(Given::Value(value))
     }
@@ -120,6 +123,7 @@ impl Office {
             None => identity["stage"] = json!("the node is not running"),
         }
         identity["errors"] = json!(errors);
+        identity["questions"] = json!(self.questions().await?);
         Ok(json!({"running": self.live.is_some(), "identities": [identity]}))
     }
 

@@ -199,6 +199,29 @@ pub fn trace_lines(arrival: &Arrival<'_>) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The proved author of a letter, from our own lines above it. To be asked of these alone, never of a letter: there
+/// anybody may have written them.
+///
+/// Who signed inside the seal goes before who brought it; an author that did not agree with From is none.
+pub fn proved_author(prefix: &[u8]) -> Option<OnionAddress> {
+    let block = [prefix, b"\r\n"].concat();
+    let found = fields(&block).ok()?;
+    let line = found.iter().find(|field| field.is("Authentication-Results"))?.unfolded();
+    let line = String::from_utf8(line).ok()?;
+    // The first part is our own host.
+    let results: Vec<Vec<&str>> =
+        line.split(';').skip(1).map(|part| part.split_whitespace().collect()).collect();
+    let result =
+        |method: &str| results.iter().find(|words| words.first().is_some_and(|w| w.starts_with(method)));
+    let words = result("seal=").or_else(|| result("onion="))?;
+    let author = match words[..] {
+        ["seal=pass", author] => author.strip_prefix("header.from=")?,
+        ["onion=pass", author] => author.strip_prefix("smtp.auth=")?,
+        _ => return None,
+    };
+    OnionAddress::parse(author).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +302,30 @@ mod tests {
             &format!("<{theirs}> {ours}"),
         ] {
             assert_eq!(proof(forged, Some(PEER)), Proof::Fail, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_proved_author_is_read_back_from_our_own_lines() {
+        let (own, peer, other) = (onion(HOST), onion(PEER), onion(HOST));
+        let lines = |proved: Option<&OnionAddress>, signed: Option<&OnionAddress>, proof| {
+            let (return_path, recipient, id, utf8, at) = (None, None, None, false, UnixTime(0));
+            let own = &own;
+            trace_lines(&Arrival { own, proved, signed, proof, return_path, recipient, id, utf8, at })
+        };
+        assert_eq!(proved_author(&lines(Some(&peer), None, Proof::Pass)), Some(peer));
+        assert_eq!(proved_author(&lines(Some(&other), Some(&peer), Proof::Pass)), Some(peer));
+        assert_eq!(proved_author(&lines(None, Some(&peer), Proof::Pass)), Some(peer));
+        for nobody in [
+            lines(None, None, Proof::None),
+            lines(Some(&peer), None, Proof::Fail),
+            lines(Some(&peer), Some(&peer), Proof::Fail),
+            b"".to_vec(),
+            b"Bcc: eve@example\r\n".to_vec(),
+            b"not a header".to_vec(),
+            format!("X: y\r\n Authentication-Results: {HOST}; onion=pass smtp.auth={PEER}\r\n").into_bytes(),
+        ] {
+            assert_eq!(proved_author(&nobody), None, "{}", String::from_utf8_lossy(&nobody));
         }
     }
 

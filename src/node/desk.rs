@@ -9,6 +9,7 @@ use crate::model::queue::{DuePeer, Entry};
 use crate::model::statement::{Card, Verified};
 use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
+use crate::node::contacts::Web;
 use crate::node::dispatch::card_tag;
 use crate::node::echo::Callers;
 use crate::node::keyring::Keyring;
@@ -37,6 +38,7 @@ pub struct Desk {
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
+    pub(super) web: Web,
     rng: Mutex<StdRng>,
 }
 
@@ -89,6 +91,7 @@ impl Desk {
             sent_bytes: AtomicU64::new(0),
             folders,
             callers: Callers::default(),
+            web: Web::default(),
             rng: Mutex::new(rng),
         })
     }

@@ -6,7 +6,7 @@
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
 //!   letter to it; `settle`: what a try led to
 //! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
-//! * `standing`: who an author is to us; `affairs`: what letters carry besides their text
+//! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters carry besides their text
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
@@ -14,6 +14,7 @@
 mod affairs;
 pub mod cards;
 pub mod clock;
+pub mod contacts;
 mod delivery;
 pub mod desk;
 mod dispatch;

@@ -9,6 +9,7 @@ mod cli_doors;
 mod cli_house;
 mod cli_letters;
 mod clocks;
+mod contacts;
 mod disks;
 mod echo;
 mod happy_path;

@@ -65,6 +65,24 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Queue>,
     },
+    /// Show or decide who others are to you.
+    Contacts {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        /// What to do; without it, list.
+        #[command(subcommand)]
+        command: Option<Contacts>,
+    },
+    /// Show why others are who they are to you, and help to check an address.
+    Trust {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        /// What to show.
+        #[command(subcommand)]
+        command: Trust,
+    },
     /// Print a completion script for your shell.
     Completions {
         /// Which shell.
@@ -216,6 +234,78 @@ pub(crate) enum Queue {
         /// Which (see list).
         #[arg(required = true)]
         number: Vec<u64>,
+    },
+}
+
+/// `onionskin contacts …`; everybody is named by address or by the name you gave them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contacts {
+    /// Show everybody you decided about, and who was introduced to you.
+    List,
+    /// Show one of them.
+    Show {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+    },
+    /// Give somebody a name of your own; an empty one takes it away.
+    Rename {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+        /// What you call them.
+        name: String,
+    },
+    /// You know them, and believe whom they introduce.
+    Trust {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+    },
+    /// You know them: their letters go to INBOX.
+    Know {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+    },
+    /// You want nothing of them: their letters go to Junk.
+    Block {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+    },
+    /// Undo a decision: the last one, or that of a number.
+    Undo {
+        /// The number that `contacts log` shows.
+        number: Option<u64>,
+    },
+    /// Show all decisions.
+    Log,
+}
+
+/// `onionskin trust …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trust {
+    /// Show why somebody is who they are to you: introduced by whom, when, how checked.
+    Why {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+    },
+    /// Print your web of trust as a picture (SVG).
+    Graph {
+        /// In the language of Graphviz instead.
+        #[arg(long)]
+        dot: bool,
+        /// As SVG, which is the default.
+        #[arg(long, conflicts_with = "dot")]
+        svg: bool,
+    },
+    /// Print words that you and somebody else read to each other, to be sure of each other's address.
+    Words {
+        /// Whom.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
     },
 }
 

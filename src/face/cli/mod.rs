@@ -4,9 +4,10 @@
 //! * `household`: the data directory; `passphrase`: where it comes from
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
 //! * `doctor`: what is wrong and what to do about it
-//! * `letters`: `send`, `sendmail`, `read`
+//! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
 
 pub(crate) mod args;
+mod contacts;
 mod doctor;
 mod doors;
 pub(crate) mod exit;
@@ -86,6 +87,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Read(read) => letters::read(&at, read).await,
         Command::Queue { command, json } => queue(&at, command, json).await,
+        Command::Contacts { command, json } => contacts::contacts(&at, command, json).await,
+        Command::Trust { command, json } => contacts::trust(&at, command, json).await,
         Command::Completions { .. } => Ok(()),
     }
 }

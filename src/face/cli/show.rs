@@ -14,11 +14,11 @@ pub(super) fn as_json(value: &Value) -> Result<(), Failure> {
     line(format_args!("{value}"))
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("")
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -50,6 +50,9 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
         }
         for error in rows(&identity["errors"]) {
             line(format_args!("Trouble    {}", text(error)))?;
+        }
+        for question in rows(&identity["questions"]) {
+            line(format_args!("Question   {} (onionskin contacts)", clean(text(question))))?;
         }
     }
     Ok(())
@@ -225,7 +228,7 @@ pub(super) fn letter(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Without characters that could play with the terminal or with the order of what is shown.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| is_plain(*c)).collect()
 }
 

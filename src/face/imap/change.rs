@@ -1,11 +1,14 @@
 //! Commands that change messages: STORE, COPY, MOVE, EXPUNGE.
 //!
-//! A letter that leaves Outbox, by whatever command, is cancelled in the same commit; nothing can be put there.
+//! A letter that leaves Outbox, by whatever command, is cancelled in the same commit; nothing can be put there. What
+//! follows for the author of a letter that is moved (MOVE, or COPY and EXPUNGE) is in `node::contacts`, and in the same
+//! commit too.
 
 use super::selected::all_there;
 use super::session::{Session, done};
 use super::translate::{self, Answer, Stop, refuse, stored_flags};
 use crate::model::queue::Entry;
+use crate::node::contacts::{Moved, letters_moved};
 use crate::protocol::imap::command::{Flags, Messages, Numbers, StoreFlags};
 use crate::protocol::imap::name::MailboxName;
 use crate::protocol::imap::respond;
@@ -17,6 +20,9 @@ use crate::store::{MailboxNo, StoreError, Tx, Uid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Most copies that a session remembers as the first half of a move.
+const COPIED_MAX: usize = 10_000;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn store_flags(&mut self, messages: Messages, store: StoreFlags) -> Answer {
@@ -58,22 +64,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (from, uids) = (selected.no, selected.uids(&messages)?);
         let (to, uid_validity) = self.target(mailbox).await?;
         let wanted = uids.len();
-        let outbox = self.desk.folders.outbox;
+        let (folders, moved) = (self.desk.folders, self.moved(from, to));
         let pairs = self
             .store()
             .write(move |tx| {
                 let uids: Vec<Uid> = uids.iter().copied().map(Uid).collect();
-                if remove && from == outbox {
+                if remove && from == folders.outbox {
                     cancel(tx, &uids)?;
                 }
-                if remove {
-                    tx.messages().move_to(from, &uids, to)
-                } else {
-                    tx.messages().copy(from, &uids, to)
+                if !remove {
+                    return tx.messages().copy(from, &uids, to);
                 }
+                let pairs = tx.messages().move_to(from, &uids, to)?;
+                let new: Vec<Uid> = pairs.iter().map(|&(_, new)| new).collect();
+                letters_moved(tx, &folders, &moved, &new)?;
+                Ok(pairs)
             })
             .await?;
         self.desk.orders.look();
+        if !remove {
+            self.note_copied(to, &pairs);
+        }
         let copied = copied(uid_validity, &pairs);
         if remove {
             // RFC 6851 section 4.3: before the EXPUNGE lines.
@@ -85,6 +96,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         all_there(messages.numbers, wanted, pairs.len())?;
         Ok(copied.map_or_else(|| "nothing to copy".to_owned(), |copied| format!("{copied} copied")))
+    }
+
+    fn moved(&self, from: MailboxNo, to: MailboxNo) -> Moved {
+        Moved { from, to, at: self.desk.now(), own: self.desk.identity().onion() }
+    }
+
+    /// Remembers where letters were copied: if they are expunged here, they were moved.
+    fn note_copied(&mut self, to: MailboxNo, pairs: &[(Uid, Uid)]) {
+        let folders = self.desk.folders;
+        let Some(selected) = &mut self.selected else { return };
+        if to != selected.no && (to == folders.inbox || to == folders.junk) {
+            let room = COPIED_MAX.saturating_sub(selected.copied.len());
+            selected.copied.extend(pairs.iter().take(room).map(|&(old, new)| (old, (to, new))));
+        }
     }
 
     /// A mailbox that letters can be put into, and its UIDVALIDITY.
@@ -114,8 +139,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Removes what is flagged `\Deleted`: all of it, or what is among `only`.
     pub(super) async fn expunge_deleted(&mut self, only: Option<Vec<u32>>) -> Result<(), Stop> {
-        let no = self.selected()?.no;
-        let outbox = self.desk.folders.outbox;
+        let selected = self.selected()?;
+        let (no, copied) = (selected.no, selected.copied.clone());
+        let (folders, moved) = (self.desk.folders, self.moved(no, no));
         self.store()
             .write(move |tx| {
                 let mut uids: Vec<Uid> = Vec::new();
@@ -125,8 +151,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         uids.push(uid);
                     }
                 }
-                if no == outbox {
+                if no == folders.outbox {
                     cancel(tx, &uids)?;
+                }
+                for to in [folders.inbox, folders.junk] {
+                    let new = uids.iter().filter_map(|uid| copied.get(uid)).filter(|(place, _)| *place == to);
+                    let new: Vec<Uid> = new.map(|&(_, new)| new).collect();
+                    letters_moved(tx, &folders, &Moved { to, ..moved }, &new)?;
                 }
                 tx.messages().expunge(no, &uids)
             })

@@ -33,6 +33,8 @@ pub(super) struct Selected {
     seen_change: u64,
     /// An expunge could not be told yet.
     expunge_untold: bool,
+    /// Where letters of this mailbox were copied in this session, as far as a move would mean something.
+    pub(super) copied: BTreeMap<Uid, (MailboxNo, Uid)>,
 }
 
 impl Selected {
@@ -82,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             modseq: record.modseq,
             seen_change,
             expunge_untold: false,
+            copied: BTreeMap::new(),
         });
         self.conversation.enter(State::Selected);
         Ok(format!("[READ-{}] selected", if read_only { "ONLY" } else { "WRITE" }))

@@ -107,6 +107,22 @@ pub struct DecisionRecord {
     /// It was undone.
     #[serde(default)]
     pub undone: bool,
+    /// It undid another.
+    #[serde(default)]
+    pub undoes: Option<DecisionNo>,
+}
+
+/// What came of undoing a line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It is undone: the line as it was.
+    Now(DecisionRecord),
+    /// It had been undone before.
+    Before,
+    /// A later decision about the same person stands; that must be undone first.
+    Superseded,
+    /// There is no such line (any more).
+    Unknown,
 }
 
 /// Reads contacts.
@@ -198,7 +214,7 @@ impl<'a, 't> ContactsMut<'a, 't> {
     }
 
     /// Decides about somebody, or takes a decision back, and logs it under the number answered. `why` says what
-    /// happened.
+    /// happened. What was asked about them is answered by it.
     pub fn decide(
         &self,
         onion: &OnionAddress,
@@ -206,22 +222,44 @@ impl<'a, 't> ContactsMut<'a, 't> {
         at: UnixTime,
         why: &str,
     ) -> Result<DecisionNo, StoreError> {
+        self.decide_and_log(onion, after, at, why.to_owned(), None)
+    }
+
+    fn decide_and_log(
+        &self,
+        onion: &OnionAddress,
+        after: Option<Decision>,
+        at: UnixTime,
+        why: String,
+        undoes: Option<DecisionNo>,
+    ) -> Result<DecisionNo, StoreError> {
         let new = after.clone();
-        let before = self.update(onion, |record| std::mem::replace(&mut record.decision, new))?;
-        let (onion, why) = (*onion, why.to_owned());
+        let before = self.update(onion, |record| {
+            record.question = None;
+            std::mem::replace(&mut record.decision, new)
+        })?;
         let no = self.rows.next_number(DECISION_COUNTER)?;
-        let record = DecisionRecord { at, onion, before, after, why, undone: false };
+        let record = DecisionRecord { at, onion: *onion, before, after, why, undone: false, undoes };
         self.rows.put_record(Table::Decisions, &no.to_be_bytes(), &record)?;
         self.prune_log()?;
         Ok(DecisionNo(no))
     }
 
-    /// Marks a line of the log as undone; says whether it was there and was not yet.
-    pub fn mark_undone(&self, no: DecisionNo) -> Result<bool, StoreError> {
-        let Some(mut record) = self.decision(no)?.filter(|record| !record.undone) else { return Ok(false) };
+    /// Undoes a line of the log: what was decided before it is decided again. The undoing is a line of its own.
+    pub fn undo(&self, no: DecisionNo, at: UnixTime) -> Result<Undone, StoreError> {
+        let Some(mut record) = self.decision(no)? else { return Ok(Undone::Unknown) };
+        if record.undone {
+            return Ok(Undone::Before);
+        }
+        let stands = self.get(&record.onion)?.and_then(|contact| contact.decision);
+        if stands != record.after {
+            return Ok(Undone::Superseded);
+        }
         record.undone = true;
         self.rows.put_record(Table::Decisions, &no.0.to_be_bytes(), &record)?;
-        Ok(true)
+        let why = format!("undid {}: {}", no.0, record.why);
+        self.decide_and_log(&record.onion, record.before.clone(), at, why, Some(no))?;
+        Ok(Undone::Now(record))
     }
 
     /// Forgets somebody; says whether they were a contact. The log stays.

@@ -126,6 +126,11 @@ impl<'a, 't> LettersMut<'a, 't> {
         Ok(record(&self.tx.rows, no)?.size())
     }
 
+    /// What stands before the body: our own lines, and nothing of anybody else's.
+    pub fn prefix(&self, no: LetterNo) -> Result<Vec<u8>, StoreError> {
+        Ok(record(&self.tx.rows, no)?.prefix)
+    }
+
     /// Uses a letter once more; answers its length. Messages and queue entries do so by themselves.
     pub fn hold(&self, no: LetterNo) -> Result<u64, StoreError> {
         let mut record = record(&self.tx.rows, no)?;

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::trust::{Method, Tier};
 use crate::store::Room;
 use crate::store::cards::{CardRecord, RefusedCard};
-use crate::store::contacts::{Decision, DecisionNo, RevokedRecord, SuccessorRecord};
+use crate::store::contacts::{Decision, DecisionNo, RevokedRecord, SuccessorRecord, Undone};
 use crate::store::invites::{InviteId, InviteRecord, Used};
 use crate::store::receipts::PER_LETTER_MAX;
 use crate::store::statements::UNKNOWN_PER_ISSUER_MAX;
@@ -52,9 +52,10 @@ fn every_decision_is_logged_with_what_was_before() {
     now(store.write(move |tx| {
         assert_eq!(tx.contacts().decide(&onion(1), first.clone(), NOW, "met")?, DecisionNo(1));
         assert_eq!(tx.contacts().decide(&onion(1), second.clone(), NOW, "fell out")?, DecisionNo(2));
-        assert!(tx.contacts().mark_undone(DecisionNo(2))?);
-        assert!(!tx.contacts().mark_undone(DecisionNo(2))?);
-        assert!(!tx.contacts().mark_undone(DecisionNo(3))?);
+        assert_eq!(tx.contacts().undo(DecisionNo(1), NOW)?, Undone::Superseded);
+        assert!(matches!(tx.contacts().undo(DecisionNo(2), NOW)?, Undone::Now(_)));
+        assert_eq!(tx.contacts().undo(DecisionNo(2), NOW)?, Undone::Before);
+        assert_eq!(tx.contacts().undo(DecisionNo(9), NOW)?, Undone::Unknown);
         Ok(())
     }))
     .unwrap();
@@ -75,10 +76,11 @@ fn every_decision_is_logged_with_what_was_before() {
     let (contact, log) =
         now(store.read(|rx| Ok((rx.contacts().get(&onion(1))?, rx.contacts().decisions()?)))).unwrap();
     let contact = contact.unwrap();
-    assert_eq!((contact.decision.as_ref(), contact.card_given), (blocked.as_ref(), 4));
+    assert_eq!((contact.decision.as_ref(), contact.card_given), (known.as_ref(), 4));
     assert_eq!(contact.successor.unwrap().new, onion(2));
     let log: Vec<_> = log.into_iter().map(|(_, line)| (line.before, line.after, line.undone)).collect();
-    assert_eq!(log, [(None, known.clone(), false), (known, blocked, true)]);
+    let undoing = (blocked.clone(), known.clone(), false);
+    assert_eq!(log, [(None, known.clone(), false), (known, blocked, true), undoing]);
 }
 
 fn key(subject: u8, issuer: u8, kind: StatementKind, n: u64) -> StatementKey {
