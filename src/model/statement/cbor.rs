@@ -306,7 +306,30 @@ mod tests {
         assert_eq!(pairs(&hex("80")), Err(CborError::Kind));
     }
 
-    /// Any value whose map keys the other encoder sorts as we do.
+    /// What the other encoder writes, but with the keys of maps in the order of RFC 8949 (it has that of RFC 7049, in
+    /// which shorter keys go first).
+    fn written(value: &Value) -> Vec<u8> {
+        match value {
+            Value::Array(items) => {
+                let mut out = Vec::new();
+                put_head(&mut out, 4, items.len() as u64);
+                items.iter().for_each(|item| out.extend(written(item)));
+                out
+            }
+            Value::Map(pairs) => {
+                let mut out = Vec::new();
+                put_head(&mut out, 5, pairs.len() as u64);
+                let mut pairs: Vec<_> =
+                    pairs.iter().map(|(key, value)| (written(key), written(value))).collect();
+                pairs.sort();
+                pairs.iter().for_each(|(key, value)| out.extend([key.as_slice(), value].concat()));
+                out
+            }
+            other => serde_cbor::to_vec(other).unwrap(),
+        }
+    }
+
+    /// Any value whose map keys have the same order for the other encoder and for us.
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             any::<bool>().prop_map(Value::Bool),
@@ -339,7 +362,7 @@ mod tests {
             bytes[at] = to;
             if check(&bytes).is_ok() {
                 let read: Value = serde_cbor::from_slice(&bytes).unwrap();
-                prop_assert_eq!(serde_cbor::to_vec(&read).unwrap(), bytes);
+                prop_assert_eq!(written(&read), bytes);
             }
         }
 
@@ -347,7 +370,7 @@ mod tests {
         fn any_bytes_are_answered_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if check(&bytes).is_ok() {
                 let read: Value = serde_cbor::from_slice(&bytes).unwrap();
-                prop_assert_eq!(serde_cbor::to_vec(&read).unwrap(), bytes);
+                prop_assert_eq!(written(&read), bytes);
             }
         }
 

@@ -5,22 +5,31 @@
 //! * `letters`: headers on their way in and out, the structure of MIME, what is shown of it
 //! * `seals`: the header of a sealed letter, its chunks, what lies inside
 //! * `keeps`: the store's files, its records, the vault, requests on the control socket
+//! * `statements`: their CBOR and wrapping, and the fields of those that are signed by whoever sends them
 
 mod imap;
 mod keeps;
 mod letters;
 mod seals;
 mod smtp;
+mod statements;
 
 use crate::engine::Target;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 pub(crate) fn all() -> Vec<Target> {
-    [smtp::targets(), imap::targets(), letters::targets(), seals::targets(), keeps::targets()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        smtp::targets(),
+        imap::targets(),
+        letters::targets(),
+        seals::targets(),
+        keeps::targets(),
+        statements::targets(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The input in pieces of drawn lengths, none longer than `max`.
