@@ -18,9 +18,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MOVED_TO_JUNK: &str = "you moved a letter of theirs to Junk";
 const MOVED_TO_INBOX: &str = "you moved a letter of theirs from Requests to INBOX";
 
-/// What was computed last from decisions and statements.
+/// What was indexed last.
 #[derive(Default)]
-pub struct Web(Mutex<Option<(u64, Arc<View>)>>);
+pub struct Web(Mutex<Option<Indexed>>);
+
+/// Decisions and statements, indexed, as of a trust version of the store.
+#[derive(Clone)]
+pub struct Indexed {
+    pub(super) version: u64,
+    pub(super) view: Arc<View>,
+}
 
 /// All decisions and statements, indexed. Reads the whole tables: better by [`Desk::web`], which keeps it.
 pub(super) fn view_of(
@@ -73,23 +80,29 @@ pub fn name_of(petname: Option<&str>, onion: &OnionAddress) -> String {
 impl Desk {
     /// All decisions and statements, indexed: what was indexed before, unless something has changed.
     pub async fn web(&self) -> Result<Arc<View>, StoreError> {
+        Ok(self.indexed().await?.view)
+    }
+
+    /// The same, with what it is as of.
+    pub(super) async fn indexed(&self) -> Result<Indexed, StoreError> {
         let own = self.identity.onion();
         let before = self.web.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (version, view) = self
+        let found = self
             .store
             .read(move |rx| {
                 let version = rx.contacts().trust_version()?;
-                if let Some((_, view)) = before.filter(|(known, _)| *known == version) {
-                    return Ok((version, view));
+                if let Some(indexed) = before.filter(|indexed| indexed.version == version) {
+                    return Ok(indexed);
                 }
-                Ok((version, Arc::new(view_of(own, &rx.contacts(), &rx.statements())?)))
+                let view = view_of(own, &rx.contacts(), &rx.statements())?;
+                Ok(Indexed { version, view: Arc::new(view) })
             })
             .await?;
         let mut kept = self.web.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_none_or(|(known, _)| *known < version) {
-            *kept = Some((version, view.clone()));
+        if kept.as_ref().is_none_or(|indexed| indexed.version < found.version) {
+            *kept = Some(found.clone());
         }
-        Ok(view)
+        Ok(found)
     }
 
     /// Who somebody is to us, and why.

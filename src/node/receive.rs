@@ -10,6 +10,7 @@ use crate::model::trust::Tier;
 use crate::model::verdict::{self, Proved, Verdict};
 use crate::node::affairs::{self, Affair, Taking};
 use crate::node::cards::{self, Pinned};
+use crate::node::contacts::Indexed;
 use crate::node::desk::Desk;
 use crate::node::echo;
 use crate::node::parcel::{Kind, Parcel, Unfinished};
@@ -230,6 +231,7 @@ struct Filing {
     screened: Screened,
     trace: Vec<u8>,
     affairs: Vec<Affair>,
+    web: Indexed,
     body: Body,
     now: UnixTime,
 }
@@ -251,7 +253,8 @@ pub(super) async fn keep(
         _ => Vec::new(),
     };
     let (folders, own) = (desk.folders, desk.identity.onion());
-    let filing = Filing { arriving, screened, trace, affairs, body, now: desk.now() };
+    let web = desk.indexed().await.map_err(|error| desk.disk_reply(&error))?;
+    let filing = Filing { arriving, screened, trace, affairs, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
         Ok(filed) => {
@@ -306,7 +309,7 @@ impl Filing {
             affair.take(&taking)?;
         }
         let standing = match &author {
-            Some(author) => standing::of(tx, own, author, self.now)?,
+            Some(author) => standing::of(tx, own, author, &self.web, self.arriving.agreed)?,
             None => Standing::unproved(),
         };
         let folder = match standing.tier {

@@ -2,7 +2,9 @@
 
 use crate::cli_house::House as CliHouse;
 use crate::imap_house::{Client, House, START};
+use crate::world::{Conditions, World, arrived, hours, within};
 use onion::OnionAddress;
+use onionskin::face::control::{Ask, Request};
 use onionskin::model::time::UnixTime;
 use onionskin::model::trace::{Arrival, Proof, trace_lines};
 use onionskin::model::trust::{Method, Tier};
@@ -208,4 +210,39 @@ fn contacts_are_decided_named_explained_and_undone_on_the_command_line() {
     assert_eq!(log.as_array().map(Vec::len), Some(5), "an undoing is logged too");
     house.run(&["contacts", "know", &own]).bad(64, &["own address"]);
     house.run(&["contacts", "know", "nobody"]).bad(67, &["nobody"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_letter_waits_in_requests_until_it_is_welcomed_or_its_author_is_introduced() {
+    let mut world = World::new(71, Conditions::default());
+    world.strangers = true;
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    let carl = world.add_started("carl").await;
+    world.write(bob, ann, "first").await.taken();
+    within(hours(1), "a request", async || world.subjects(ann, "Requests").await == ["first"]).await;
+    let mut program = world.reader(ann).await;
+    program.ask("SELECT Requests").await.taken();
+    program.ask("MOVE 1 INBOX").await.taken();
+    world.write(bob, ann, "second").await.taken();
+    arrived(&world, ann, "second", hours(1)).await;
+
+    // Bob is trusted, and introduces Carl.
+    let ask = Ask::Decide { who: world.onion(bob).host(), tier: Tier::Trusted };
+    world.command(ann, Request::Contacts { ask }).await;
+    let (subject, issuer, now) = (world.onion(carl), world.onion(bob), world.now(ann));
+    let key = StatementKey { subject, issuer, kind: StatementKind::Introduction, digest: [1; 8] };
+    let record = StatementRecord { bytes: vec![1], received: now, author: Some(issuer) };
+    let until = UnixTime(now.0 + 30 * 86_400);
+    let worth = Worth { method: Some(Method::InPerson), made: now, until, received: now };
+    let node = world.node(ann);
+    let kept =
+        node.desk.store().write(move |tx| tx.statements().insert(&key, &record, &worth, Room::Reserved));
+    kept.await.unwrap();
+    world.write(carl, ann, "introduced").await.taken();
+    arrived(&world, ann, "introduced", hours(1)).await;
+    let letters = world.mailbox(ann, "INBOX").await;
+    let verdict = letters.iter().find(|letter| letter.field("Subject") == "introduced").unwrap();
+    let verdict = verdict.field("X-Onionskin-Verdict");
+    assert!(verdict.contains("introduced;") && verdict.contains("checked in person"), "{verdict}");
 }

@@ -32,6 +32,17 @@ pub struct Answer {
     pub strangers: usize,
 }
 
+impl Answer {
+    /// Everybody who is named in the reason.
+    pub fn named(&self) -> BTreeSet<OnionAddress> {
+        match &self.because {
+            Because::Introduction(edge) => BTreeSet::from([edge.issuer]),
+            Because::Paths(paths) => paths.iter().flatten().map(|edge| edge.issuer).collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
 /// Why somebody is who they are to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
