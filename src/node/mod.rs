@@ -6,7 +6,8 @@
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
 //!   letter to it; `settle`: what a try led to
 //! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
-//! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters carry besides their text
+//! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters
+//!   carry besides their text
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name

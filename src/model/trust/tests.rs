@@ -270,7 +270,9 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_that_raises_somebody_lowers_nobody(attack in attack(), raised in any::<u32>(), high in any::<bool>()) {
+    fn a_decision_that_raises_somebody_lowers_nobody(
+        attack in attack(), raised in any::<u32>(), high in any::<bool>()
+    ) {
         let edges = attack.edges();
         let mut decided = attack.decided();
         let before = view(&decided, &edges);
@@ -281,39 +283,4 @@ proptest! {
             prop_assert!(tier(&after, SYBIL + n) >= tier(&before, SYBIL + n));
         }
     }
-}
-
-/// 100,000 statements: 50 Trusted contacts, 1,000 people they named, 20,000 strangers, and one whom everybody names.
-#[test]
-#[ignore = "a measurement: run with --release --ignored --nocapture"]
-fn how_long_a_tier_takes_in_a_web_of_100_000_statements() {
-    let decided: Vec<(u32, Tier)> = (1..51).map(|who| (who, Tier::Trusted)).collect();
-    let mut edges: Vec<Edge> = Vec::new();
-    edges.extend((0..1_000).map(|n| edge(1 + n % 50, 100 + n)));
-    edges.extend((0..3_000).map(|n| edge(100 + n % 1_000, 2_000 + n * 7 % 1_500)));
-    edges.extend((0..20_000).map(|n| edge(10_000 + n, 9_999)));
-    edges.extend((0..1_000).map(|n| edge(100 + n, 9_999)));
-    edges.extend((0..75_000).map(|n| edge(10_000 + n % 20_000, 10_000 + (n * 29 + n / 20_000 + 1) % 20_000)));
-    let begun = std::time::Instant::now();
-    let view = view(&decided, &edges);
-    println!("{} statements indexed in {:?}", view.len(), begun.elapsed());
-    let timed = |what: &str, targets: Vec<u32>| {
-        let addresses: Vec<OnionAddress> = targets.into_iter().map(address).collect();
-        let mut took: Vec<_> = addresses
-            .iter()
-            .map(|target| {
-                let begun = std::time::Instant::now();
-                let answer = tier_of(&view, target, Some(NOW));
-                (begun.elapsed(), answer.tier)
-            })
-            .collect();
-        took.sort();
-        println!("{what}: median {:?}, worst {:?}", took[took.len() / 2].0, took[took.len() - 1].0);
-    };
-    timed("named by those named", (2_000..3_500).collect());
-    timed("strangers", (10_000..12_000).collect());
-    timed("whom everybody names", vec![9_999; 20]);
-    let begun = std::time::Instant::now();
-    let drawn = graph::picture(&view, Some(NOW), &|_| "somebody".to_owned());
-    println!("a picture of {} in {:?}", drawn.people.len(), begun.elapsed());
 }
