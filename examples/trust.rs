@@ -1,7 +1,7 @@
 //! How long it takes to say who somebody is in a web of 100,000 statements, in memory and from a store.
 //!
-//! The web: 50 Trusted contacts, 1,000 people they named, 1,500 people those named, one person whom everybody names, and
-//! 20,000 strangers who name each other. Run it with `cargo run --release --no-default-features --example trust`.
+//! The web: 50 Trusted contacts, 1,000 people they named, 1,500 people those named, one person whom everybody names,
+//! and 20,000 strangers who name each other. Run it with `cargo run --release --no-default-features --example trust`.
 
 use onion::OnionAddress;
 use onionskin::model::address::LocalPart;

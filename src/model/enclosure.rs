@@ -219,7 +219,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_content_is_read_without_panic(noise in "(--=_(07){16}|\r\n|Content-Type: application/vnd.onionskin.card|[ -~]){0,40}") {
+        fn any_content_is_read_without_panic(
+            noise in "(--=_(07){16}|\r\n|Content-Type: application/vnd.onionskin.card|[ -~]){0,40}",
+        ) {
             let (header, _) = written(&[]);
             let _ = enclosed(&header, noise.as_bytes());
         }

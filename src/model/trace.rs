@@ -9,7 +9,7 @@ use crate::model::address::{LocalPart, MailAddress};
 use crate::model::header::{Field, HeaderError, fields};
 use crate::model::letter::LetterId;
 use crate::model::mailbox::addresses;
-use crate::model::policy::RECEIVED_MAX;
+use crate::model::policy::{ECHO, NAMES_ALWAYS, RECEIVED_MAX};
 use crate::model::time::UnixTime;
 use onion::OnionAddress;
 
@@ -129,7 +129,11 @@ pub fn with_canonical_author(
     names: &[LocalPart],
 ) -> Vec<u8> {
     let listed = |text: &String| {
-        MailAddress::parse(text).is_ok_and(|from| names.iter().any(|name| name.base() == from.local.base()))
+        MailAddress::parse(text).is_ok_and(|from| {
+            let local = from.local.base();
+            // These are everybody's, and on no Card.
+            local == ECHO || NAMES_ALWAYS.contains(&local) || names.iter().any(|name| name.base() == local)
+        })
     };
     let Some(canonical) = names.first().filter(|_| !authors.iter().all(listed)) else { return header };
     let from = MailAddress { local: canonical.clone(), onion: *author };

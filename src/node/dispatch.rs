@@ -187,7 +187,7 @@ async fn seal(
     enclosures: &[Vec<u8>],
 ) -> Result<SealedLetter, SealingError> {
     let kept = node.desk.letter_to_send(entry.letter).await?;
-    SealedLetter::make(&node.desk, card, entry, kept, enclosures).await
+    SealedLetter::make(&node.desk, card, entry, kept, enclosures, node.moment().agreed).await
 }
 
 /// Whether these bytes are the reader's receipt for this letter.

@@ -9,6 +9,7 @@ use crate::model::seal::inside::{InsideError, Layout, Place};
 use crate::model::seal::{CHUNK_LEN, HEAD_LEN, PrekeyError, PrekeyId, PublicPrekey, Sealer};
 use crate::model::statement::card::SUITE;
 use crate::model::statement::{Card, LetterStatement, Prekey, StatementError, frame, sign_as_device};
+use crate::model::time::UnixTime;
 use crate::node::desk::Desk;
 use crate::store::{LetterReader, StoreError};
 use sha2::{Digest as _, Sha256};
@@ -58,8 +59,9 @@ impl SealedLetter {
         entry: &Entry,
         (reader, start): (LetterReader, u64),
         enclosures: &[Vec<u8>],
+        agreed: Option<UnixTime>,
     ) -> Result<Self, SealingError> {
-        let prekey = card.prekey_at(Some(desk.now())).ok_or(SealingError::RunOut)?;
+        let prekey = card.prekey_at(agreed).ok_or(SealingError::RunOut)?;
         let length = reader.len() - start;
         let digest = digest_of(&reader, start).await?;
         let statement = LetterStatement {

@@ -12,8 +12,9 @@ fn count(value: &serde_json::Value) -> Option<usize> {
 #[test]
 fn what_is_sent_while_the_node_is_down_arrives_once_it_is_up() {
     let hub = Hub::new();
-    let ((ann, _), (bob, bobs)) = (House::of("ann"), House::of("bob"));
+    let ((ann, anns), (bob, bobs)) = (House::of("ann"), House::of("bob"));
     let _bob = bob.up(&hub);
+    bob.run(&["contacts", "know", &anns]).good();
     let message = format!("To: Bob <{bobs}>\nBcc: {ABSENT}\nSubject: from a script\n\n.\nA line.\n..\n");
     ann.run_with(&["sendmail", "-t", "-i", "-oi"], message.as_bytes()).good();
     let sent = ann.run(&["send", &bobs, "-s", "by hand", "-m", "Gr\u{fc}\u{df}e", "--json"]).json();

@@ -109,8 +109,9 @@ async fn a_stock_server_is_heard_and_its_letter_says_that_nothing_is_proved() {
     server.greet("mail.example.org").await.taken();
     let letter = claims.clone() + &letter_of(&world.stranger(7), &[&to], "from a stock server");
     server.send(&world.stranger(7), &[&to], letter.as_bytes()).await.taken();
-    let kept = world.mailbox(bob, "INBOX").await.remove(0);
+    let kept = world.mailbox(bob, "Requests").await.remove(0);
     assert_eq!(kept.subject(), "from a stock server");
+    assert!(kept.field("X-Onionskin-Verdict").starts_with("unverified;"), "{}", kept.text());
     let results = kept.fields("Authentication-Results");
     assert!(results.iter().all(|line| !line.contains("onion=pass")), "{results:?}");
     assert!(!kept.text().contains(&claims));
@@ -119,6 +120,7 @@ async fn a_stock_server_is_heard_and_its_letter_says_that_nothing_is_proved() {
     node.prove(8, world.onion(bob)).await.taken();
     let letter = letter_of(&world.stranger(8), &[&to], "from a node");
     node.send(&world.stranger(8), &[&to], letter.as_bytes()).await.taken();
-    let kept = world.mailbox(bob, "INBOX").await.remove(1);
+    let kept = world.mailbox(bob, "Requests").await.remove(1);
+    assert!(kept.field("X-Onionskin-Verdict").starts_with("stranger;"), "{}", kept.text());
     assert!(kept.field("Authentication-Results").contains("onion=pass"), "{}", kept.text());
 }

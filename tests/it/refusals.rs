@@ -85,7 +85,7 @@ async fn who_has_proved_one_onion_cannot_write_as_another() {
     let answer = caller.send(&own, &[&to], letter_of(&forged, &[&to], "forged").as_bytes()).await;
     assert!(answer.refusal().starts_with("550 5.7.1"), "{answer:?}");
     caller.send(&own, &[&to], letter_of(&own, &[&to], "honest").as_bytes()).await.taken();
-    assert_eq!(world.subjects(bob, "INBOX").await, ["honest"]);
+    assert_eq!(world.subjects(bob, "Requests").await, ["honest"]);
     // One's own node does not even let it out.
     let answer = world.submit(bob, &[&forged], letter_of(&forged, &[&forged], "forged").as_bytes()).await;
     assert!(answer.refusal().starts_with("550 5.7.1"), "{answer:?}");

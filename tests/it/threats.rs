@@ -72,7 +72,7 @@ fn an_old_copy_of_the_whole_directory_sends_again_and_nothing_arrives_twice() {
     assert_eq!(ann.run(&["queue", "--json"]).json().as_array().unwrap().len(), 1, "the copy is older");
     let author = ann.up(&hub);
     delivered(&ann);
-    let inbox = bob.run(&["inbox", "--json"]).json();
+    let inbox = bob.run(&["inbox", "--folder", "Requests", "--json"]).json();
     let copies = inbox.as_array().unwrap().iter().filter(|letter| letter["subject"] == "once").count();
     assert_eq!(copies, 1, "{inbox}");
     drop((author, reader));

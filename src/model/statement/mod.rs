@@ -2,9 +2,9 @@
 //!
 //! * `cbor`: the one form that bytes may have, checked before anything is decoded; `cose`: the wrapping
 //! * `signed`: `Signed` (received) and `Verified` (checked); `sign`: who may sign what; `error`: why one is refused
-//! * the kinds: `certificate` and `card` (the identity key signs), `recovery` (revocations and successors, the recovery
-//!   key), and `route`, `letter` (`frame`: what stands with it in a seal), `trust` (introductions and vouches), `errands` (delegations, receipts, invites), which
-//!   a device key signs
+//! * the kinds: `certificate` and `card` (the identity key signs), `recovery` (revocations, successors: the recovery
+//!   key), and those that a device key signs: `route`, `letter` (`frame`: what stands with it in a seal), `trust`
+//!   (introductions, vouches), `errands` (delegations, receipts, invites)
 //!
 //! A new field goes to the end of its struct; the number of a field on the wire is its place.
 
