@@ -356,7 +356,11 @@ mod tests {
 
         /// Accepted bytes have one meaning and that meaning has no other accepted bytes.
         #[test]
-        fn what_passes_is_the_only_form_of_its_value(value in value(), at in any::<prop::sample::Index>(), to in any::<u8>()) {
+        fn what_passes_is_the_only_form_of_its_value(
+            value in value(),
+            at in any::<prop::sample::Index>(),
+            to in any::<u8>(),
+        ) {
             let mut bytes = serde_cbor::to_vec(&value).unwrap();
             let at = at.index(bytes.len());
             bytes[at] = to;

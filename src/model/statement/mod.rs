@@ -3,8 +3,8 @@
 //! * `cbor`: the one form that bytes may have, checked before anything is decoded; `cose`: the wrapping
 //! * `signed`: `Signed` (received) and `Verified` (checked); `sign`: who may sign what; `error`: why one is refused
 //! * the kinds: `certificate` and `card` (the identity key signs), `recovery` (revocations and successors, the recovery
-//!   key), and `route`, `letter` (`frame`: what stands with it in a seal), `trust` (introductions and vouches), `errands` (delegations, receipts, invites), which
-//!   a device key signs
+//!   key), and `route`, `letter`, `trust` (introductions and vouches), `errands` (delegations, receipts, invites),
+//!   which a device key signs; `frame`: what stands beside a letter's statement in a seal
 //!
 //! A new field goes to the end of its struct; the number of a field on the wire is its place.
 

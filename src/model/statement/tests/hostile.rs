@@ -222,7 +222,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_change_to_a_good_statement_is_refused(which in 0_usize..11, at in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn any_change_to_a_good_statement_is_refused(
+        which in 0_usize..11,
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
         let (kind, mut bytes) = once().swap_remove(which);
         let at = at.index(bytes.len());
         prop_assume!(bytes[at] != to);
@@ -231,7 +235,11 @@ proptest! {
     }
 
     #[test]
-    fn any_cut_or_extended_statement_is_refused(which in 0_usize..11, at in any::<prop::sample::Index>(), more in proptest::collection::vec(any::<u8>(), 1..4)) {
+    fn any_cut_or_extended_statement_is_refused(
+        which in 0_usize..11,
+        at in any::<prop::sample::Index>(),
+        more in proptest::collection::vec(any::<u8>(), 1..4),
+    ) {
         let (kind, bytes) = once().swap_remove(which);
         prop_assert!(judge(kind, &bytes[..at.index(bytes.len())], Some(NOW)).is_err());
         prop_assert!(judge(kind, &[bytes.clone(), more].concat(), Some(NOW)).is_err());
