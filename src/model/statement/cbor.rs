@@ -190,8 +190,11 @@ pub fn check(bytes: &[u8]) -> Result<(), CborError> {
     reader.end()
 }
 
+/// The bytes of a key and those of its value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The pairs of a map, each as the bytes of its key and those of its value. Checks everything that [`check`] does.
-pub fn pairs(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, CborError> {
+pub fn pairs(bytes: &[u8]) -> Result<Vec<Pair<'_>>, CborError> {
     check(bytes)?;
     let mut reader = Reader::new(bytes);
     let Item::Map(len) = reader.item()? else { return Err(CborError::Kind) };

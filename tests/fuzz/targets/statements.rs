@@ -61,9 +61,12 @@ const WORDS: &[&str] = &[
 /// 2026-03-01T12:15:00Z, a quarter of an hour after the vectors were made.
 const NOW: Option<UnixTime> = Some(UnixTime(1_772_367_300));
 
-/// Every vector: its kind, what it expects, its bytes.
-fn vectors() -> &'static [(String, String, Vec<u8>)] {
-    static VECTORS: OnceLock<Vec<(String, String, Vec<u8>)>> = OnceLock::new();
+/// A vector: its kind, what it expects, its bytes.
+type Vector = (String, String, Vec<u8>);
+
+/// Every vector.
+fn vectors() -> &'static [Vector] {
+    static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
     VECTORS.get_or_init(|| {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/statements.json");
         let file = std::fs::read(path).expect("the vectors are there");

@@ -25,6 +25,9 @@ const MIXED_ORDER: [u8; 32] = {
     key
 };
 
+/// Keys and values, as encoded.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A statement that is being put together, each part of which can be wrong.
 #[derive(Clone)]
 struct Draft {
@@ -99,7 +102,7 @@ impl Draft {
 }
 
 /// The payload of the good vouch with its pairs changed.
-fn vouch_with(change: impl FnOnce(&mut Vec<(Vec<u8>, Vec<u8>)>)) -> Draft {
+fn vouch_with(change: impl FnOnce(&mut Pairs)) -> Draft {
     let good = cbor::encode(&vouch());
     let pairs = cbor::pairs(&good).unwrap();
     let mut pairs = pairs.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
@@ -192,7 +195,7 @@ fn encodings() -> Vec<Vector> {
     let endless = [&[0x9f], &good[1..], &[0xff]].concat();
     let mut long_head = good.clone();
     long_head.splice(0..1, [0x98, 0x04]);
-    let spoil = |name, note, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let spoil = |name, note, change: &dyn Fn(&mut Pairs)| {
         vector(name, "not-deterministic", &vouch_with(change).build(), note)
     };
     let mut endless_map = cbor::encode(&vouch());
@@ -283,7 +286,7 @@ fn headers() -> Vec<Vector> {
 }
 
 fn payloads() -> Vec<Vector> {
-    let case = |name, expect, note, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let case = |name, expect, note, change: &dyn Fn(&mut Pairs)| {
         vector(name, expect, &vouch_with(change).build(), note)
     };
     let array = cbor::pairs(&cbor::encode(&vouch())).unwrap().iter().fold(vec![0x85], |mut array, pair| {

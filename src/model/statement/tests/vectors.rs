@@ -70,8 +70,7 @@ impl Vector {
 fn file() -> File {
     let about = [
         "Statements of Onionskin, as docs/protocol.md describes them.",
-        "Ed25519 seeds are one byte 32 times: Ann's identity 1, her device 11, her recovery key 21; \
-         other people 2 and 3.",
+        "Ed25519 seeds are one byte 32 times: Ann's identity 1, her device 11, her recovery key 21; others 2 and 3.",
         "The bytes of prekeys are no real X-Wing keys; nothing is sealed for them here.",
     ];
     let good = good::all().into_iter().map(|(kind, bytes)| {
