@@ -76,16 +76,16 @@ impl Record {
     }
 }
 
-/// A prekey, with its public half at hand.
+/// A prekey, ready for use.
 struct Held {
     record: Record,
-    public: PublicPrekey,
+    secret: SecretPrekey,
 }
 
 impl Held {
     fn new(record: Record) -> Self {
-        let public = SecretPrekey::from_seed(&record.seed).public().clone();
-        Self { record, public }
+        let secret = SecretPrekey::from_seed(&record.seed);
+        Self { record, secret }
     }
 }
 
@@ -140,14 +140,13 @@ impl Prekeys {
 
     /// The private half of this name, unless it never was or was destroyed.
     pub fn secret(&self, id: &PrekeyId) -> Option<SecretPrekey> {
-        let held = self.held.iter().find(|held| held.public.id() == *id)?;
-        Some(SecretPrekey::from_seed(&held.record.seed))
+        self.held.iter().find(|held| held.secret.id() == *id).map(|held| held.secret.share())
     }
 
     /// What the Card of this time says.
     pub fn published(&self, now: UnixTime) -> PublishedSet {
         let publish = |held: &Held| Published {
-            public: held.public.clone(),
+            public: held.secret.public().clone(),
             seal_until: held.record.seal_until,
             open_until: held.record.open_until(),
         };
@@ -189,10 +188,10 @@ impl Prekeys {
         Ok(true)
     }
 
-    /// A record with its public half, which need not be computed again if it is held already.
+    /// A record with its key, which need not be computed again if it is held already.
     fn hold(&self, record: Record) -> Held {
         match self.held.iter().find(|held| held.record.seed == record.seed) {
-            Some(held) => Held { record, public: held.public.clone() },
+            Some(held) => Held { record, secret: held.secret.share() },
             None => Held::new(record),
         }
     }

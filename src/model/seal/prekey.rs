@@ -5,6 +5,7 @@ use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem, Serializable as _};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Length of a public prekey in bytes: 1184 of ML-KEM-768 and 32 of X25519.
@@ -103,8 +104,10 @@ impl fmt::Debug for PublicPrekey {
     }
 }
 
-/// The half that opens. Not `Clone`, never shown, and wiped when it is dropped.
-pub struct SecretPrekey {
+/// The half that opens. Not `Clone`, never shown, and wiped when the last of those that share it is dropped.
+pub struct SecretPrekey(Arc<SecretParts>);
+
+struct SecretParts {
     seed: Zeroizing<[u8; 32]>,
     key: <XWing as Kem>::PrivateKey,
     public: PublicPrekey,
@@ -118,26 +121,31 @@ impl SecretPrekey {
         let mut bytes = Box::new([0; PREKEY_LEN]);
         bytes.copy_from_slice(&public.to_bytes());
         let public = PublicPrekey { id: PrekeyId::of(&bytes), bytes, key: Box::new(public) };
-        Self { seed: Zeroizing::new(*seed), key, public }
+        Self(Arc::new(SecretParts { seed: Zeroizing::new(*seed), key, public }))
+    }
+
+    /// The same key for one more user, without computing it again.
+    pub fn share(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// What it grew from, for keeping.
     pub fn seed(&self) -> &[u8; 32] {
-        &self.seed
+        &self.0.seed
     }
 
     /// The public half.
     pub fn public(&self) -> &PublicPrekey {
-        &self.public
+        &self.0.public
     }
 
     /// The name of both halves.
     pub fn id(&self) -> PrekeyId {
-        self.public.id
+        self.0.public.id
     }
 
     pub(super) fn key(&self) -> &<XWing as Kem>::PrivateKey {
-        &self.key
+        &self.0.key
     }
 }
 
