@@ -4,7 +4,7 @@
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
 use crate::face::cli::exit::{Exit, Failure};
-use crate::model::trust::Tier;
+use crate::model::trust::{Method, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -86,6 +86,28 @@ pub enum Request {
     Contacts {
         /// What.
         ask: Ask,
+    },
+    /// Introduce two contacts to each other.
+    Introduce {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+        /// How their addresses were checked.
+        method: Method,
+        /// A text for both.
+        #[serde(default)]
+        note: String,
+    },
+    /// Vouch to somebody that their address is theirs.
+    Vouch {
+        /// To whom.
+        who: String,
+        /// How the address was checked.
+        method: Method,
+        /// Whether they may show it to others.
+        #[serde(default)]
+        show: bool,
     },
 }
 

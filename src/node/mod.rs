@@ -7,6 +7,8 @@
 //!   letter to it; `settle`: what a try led to
 //! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
 //! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters carry besides their text
+//! * `introduce`: letters that bring contacts together, and vouches; `vouches`: those for us, and who shows them
+//! * `invites`: invitations given out, and taken up
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
@@ -20,6 +22,8 @@ pub mod desk;
 mod dispatch;
 pub mod echo;
 mod housekeeping;
+pub mod introduce;
+pub mod invites;
 pub mod keyring;
 mod line;
 pub mod orders;
@@ -35,6 +39,7 @@ pub mod submit;
 mod tasks;
 pub mod trouble;
 mod unsealing;
+mod vouches;
 
 use crate::model::queue::Moment;
 use desk::Desk;

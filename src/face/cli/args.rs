@@ -1,5 +1,6 @@
 //! The command line as clap sees it: every command, flag and help text.
 
+use crate::model::trust::Method;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -83,6 +84,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Trust,
     },
+    /// Introduce two of your contacts to each other.
+    Introduce(Introduce),
+    /// Vouch to somebody that their address is theirs.
+    Vouch(Vouch),
     /// Print a completion script for your shell.
     Completions {
         /// Which shell.
@@ -307,6 +312,64 @@ pub(crate) enum Trust {
         #[arg(value_name = "ADDRESS")]
         who: String,
     },
+}
+
+/// How an address was checked.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum How {
+    /// Face to face, by QR code or by reading addresses to each other.
+    InPerson,
+    /// By voice, with safety words (onionskin trust words).
+    Voice,
+    /// Only learnt by mail.
+    Mail,
+}
+
+impl From<How> for Method {
+    fn from(how: How) -> Self {
+        match how {
+            How::InPerson => Self::InPerson,
+            How::Voice => Self::Voice,
+            How::Mail => Self::Mail,
+        }
+    }
+}
+
+/// `onionskin introduce`
+#[derive(Debug, Args)]
+pub(crate) struct Introduce {
+    /// One contact: an address, or the name you gave them.
+    #[arg(value_name = "ADDRESS")]
+    pub first: String,
+    /// The other.
+    #[arg(value_name = "OTHER")]
+    pub second: String,
+    /// How you checked their addresses.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = How::Mail)]
+    pub method: How,
+    /// What you have to say about it, to both.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub note: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin vouch`
+#[derive(Debug, Args)]
+pub(crate) struct Vouch {
+    /// A contact: an address, or the name you gave them.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// How you checked their address.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = How::Mail)]
+    pub method: How,
+    /// They may show it to others.
+    #[arg(long)]
+    pub show: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

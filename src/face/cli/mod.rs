@@ -5,6 +5,7 @@
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
 //! * `doctor`: what is wrong and what to do about it
 //! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
+//! * `introduce`: `introduce`, `vouch`; `invite`: `invite`, `accept`; `qr`: what a camera reads
 
 pub(crate) mod args;
 mod contacts;
@@ -12,6 +13,7 @@ mod doctor;
 mod doors;
 pub(crate) mod exit;
 pub(crate) mod household;
+mod introduce;
 mod letters;
 mod make;
 pub(crate) mod passphrase;
@@ -89,6 +91,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Queue { command, json } => queue(&at, command, json).await,
         Command::Contacts { command, json } => contacts::contacts(&at, command, json).await,
         Command::Trust { command, json } => contacts::trust(&at, command, json).await,
+        Command::Introduce(args) => introduce::introduce(&at, args).await,
+        Command::Vouch(args) => introduce::vouch(&at, args).await,
         Command::Completions { .. } => Ok(()),
     }
 }
