@@ -99,6 +99,11 @@ pub enum Request {
         #[serde(default)]
         note: String,
     },
+    /// Something about invitations.
+    Invites {
+        /// What.
+        ask: InviteAsk,
+    },
     /// Vouch to somebody that their address is theirs.
     Vouch {
         /// To whom.
@@ -154,6 +159,37 @@ pub enum Ask {
     Words {
         /// With whom.
         who: String,
+    },
+}
+
+/// What a command asks about invitations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteAsk {
+    /// Make one.
+    Make {
+        /// How long it holds.
+        days: u32,
+        /// What it makes who uses it.
+        tier: Tier,
+        /// For whom it is.
+        #[serde(default)]
+        label: String,
+    },
+    /// All that are kept.
+    List,
+    /// Take one back.
+    Cancel {
+        /// Its code in the list.
+        code: String,
+    },
+    /// Take one up.
+    Accept {
+        /// The link or the words.
+        invitation: String,
+        /// What is written with it.
+        #[serde(default)]
+        text: Option<String>,
     },
 }
 

@@ -3,6 +3,7 @@
 
 mod contacts;
 mod introduce;
+mod invites;
 
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
@@ -92,6 +93,7 @@ impl Office {
             Request::Introduce { first, second, method, note } => {
                 self.introduce(&first, &second, method, &note).await?
             }
+            Request::Invites { ask } => self.invites(ask).await?,
             Request::Vouch { who, method, show } => self.vouch(&who, method, show).await?,
         };
         Ok(Given::Value(value))

@@ -2,6 +2,7 @@
 //!
 //! * `aead`: the two ciphers; `address`: `name+tag@<56>.onion`, parsed and proved
 //! * `identity`: the recovery words, and the keys that come from them
+//! * `invitation`: a link or words by which somebody is invited
 //! * `letter`: a letter's names (`LetterId` on the wire, `LetterNo` in the store) and its envelope
 //! * `letters`: letters beyond ASCII in addresses, and their one form
 //! * `header`: the header block, split without changing a byte; `mailbox`: the addresses in its fields
@@ -21,6 +22,7 @@ pub mod echo;
 pub mod enclosure;
 pub mod header;
 pub mod identity;
+pub mod invitation;
 pub mod letter;
 pub mod letters;
 pub mod mailbox;

@@ -17,6 +17,7 @@ mod imap_hostile;
 mod imap_house;
 mod imap_rules;
 mod imap_traces;
+mod introductions;
 mod logging;
 mod once;
 mod outbox;
