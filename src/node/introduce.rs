@@ -153,7 +153,7 @@ fn introduction_text(own: &str, subject: &Party, method: Method, note: &str) -> 
     let (name, address) = (subject.name(), subject.address.full());
     let said = match note.trim() {
         "" => String::new(),
-        note => format!("{own} says:\n\n{}\n", wrapped(note)),
+        note => format!("{own} says:\n\n{}\n", wrapped(note, 4)),
     };
     format!(
         "{own} introduces {name} to you:\n\n    {address}\n\n\
@@ -200,18 +200,20 @@ fn words(address: &str) -> String {
     )
 }
 
-/// A text on lines of a letter's width, set in; its own line breaks stay.
-fn wrapped(text: &str) -> String {
+/// A text on lines of a letter's width, set in by `indent`; its own line breaks stay.
+pub(super) fn wrapped(text: &str, indent: usize) -> String {
     let mut out = String::new();
     for paragraph in text.lines() {
-        let mut line = String::from("   ");
+        let mut line = " ".repeat(indent);
         for word in paragraph.split_whitespace() {
             if line.chars().count() + word.chars().count() >= COLUMNS && line.trim() != "" {
                 out.push_str(line.trim_end());
                 out.push('\n');
-                line = String::from("   ");
+                line = " ".repeat(indent);
             }
-            line.push(' ');
+            if line.trim() != "" {
+                line.push(' ');
+            }
             line.push_str(word);
         }
         out.push_str(line.trim_end());
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn a_note_keeps_its_paragraphs_and_no_line_is_too_long_for_mail() {
         let note = format!("one two\n\n{}{}", "word ".repeat(190), "x".repeat(500));
-        let text = wrapped(&note);
+        let text = wrapped(&note, 4);
         assert!(text.starts_with("    one two\n\n    word"), "{text}");
         let words = |line: &&str| line.split_whitespace().count() > 1;
         assert!(text.lines().filter(words).all(|line| line.chars().count() <= COLUMNS), "{text}");

@@ -9,6 +9,7 @@ use crate::model::statement::{Invite, Statement as _, StatementError, sign_as_de
 use crate::model::trust::Tier;
 use crate::node::affairs::invite_id;
 use crate::node::desk::Desk;
+use crate::node::introduce::wrapped;
 use crate::node::submit::{self, Submitted};
 use crate::protocol::smtp::Reply;
 use crate::store::StoreError;
@@ -93,7 +94,7 @@ pub async fn accept(desk: &Arc<Desk>, invitation: &Invitation, text: &str) -> Re
         from: &own,
         to: &to,
         subject: &format!("{} takes up your invitation", own.local.as_str()),
-        text: &format!("{}\n", text.trim_end()),
+        text: &wrapped(text.trim_end(), 0),
         statements: &[(Invite::KIND, signed.bytes())],
         now: desk.now(),
         random: desk.draw(),

@@ -5,10 +5,9 @@
 //!   that broke off, kept for the next try
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
 //!   letter to it; `settle`: what a try led to
-//! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
-//! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters carry besides their text
-//! * `introduce`: letters that bring contacts together, and vouches; `vouches`: those for us, and who shows them
-//! * `invites`: invitations given out, and taken up
+//! * `keyring`: our own keys and Card; `cards`: those of others; `sealing` and `unsealing`: letters
+//! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
+//!   `introduce`, `vouches` and `invites`: what brings people together
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name

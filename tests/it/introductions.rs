@@ -246,7 +246,7 @@ async fn a_vouch_that_somebody_else_shows_or_that_is_not_to_be_shown_counts_for_
     assert_eq!(tier(&world, reader, mal).await, "stranger");
     // As letters they are not shown by anybody but for their reader.
     for (at, voucher) in [ann, bob].into_iter().enumerate() {
-        let subject = format!("in a letter {}", "x".repeat(at));
+        let subject = format!("in letter {at}");
         send(&world, carl, reader, &subject, (Vouch::KIND, &by(voucher, carl, true))).await;
         found(&world, reader, "Requests", &subject).await;
     }

@@ -18,6 +18,7 @@ mod imap_house;
 mod imap_rules;
 mod imap_traces;
 mod introductions;
+mod invites;
 mod logging;
 mod once;
 mod outbox;
