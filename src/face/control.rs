@@ -4,7 +4,7 @@
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
 use crate::face::cli::exit::{Exit, Failure};
-use crate::model::trust::Tier;
+use crate::model::trust::{Method, Tier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -87,6 +87,33 @@ pub enum Request {
         /// What.
         ask: Ask,
     },
+    /// Introduce two contacts to each other.
+    Introduce {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+        /// How their addresses were checked.
+        method: Method,
+        /// A text for both.
+        #[serde(default)]
+        note: String,
+    },
+    /// Something about invitations.
+    Invites {
+        /// What.
+        ask: InviteAsk,
+    },
+    /// Vouch to somebody that their address is theirs.
+    Vouch {
+        /// To whom.
+        who: String,
+        /// How the address was checked.
+        method: Method,
+        /// Whether they may show it to others.
+        #[serde(default)]
+        show: bool,
+    },
 }
 
 /// What a command asks about contacts. `who` is an address of any form, or a petname.
@@ -132,6 +159,37 @@ pub enum Ask {
     Words {
         /// With whom.
         who: String,
+    },
+}
+
+/// What a command asks about invitations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteAsk {
+    /// Make one.
+    Make {
+        /// How long it holds.
+        days: u32,
+        /// What it makes who uses it.
+        tier: Tier,
+        /// For whom it is.
+        #[serde(default)]
+        label: String,
+    },
+    /// All that are kept.
+    List,
+    /// Take one back.
+    Cancel {
+        /// Its code in the list.
+        code: String,
+    },
+    /// Take one up.
+    Accept {
+        /// The link or the words.
+        invitation: String,
+        /// What is written with it.
+        #[serde(default)]
+        text: Option<String>,
     },
 }
 

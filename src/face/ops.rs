@@ -2,6 +2,8 @@
 //! itself while none runs.
 
 mod contacts;
+mod introduce;
+mod invites;
 
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
@@ -88,6 +90,11 @@ impl Office {
             Request::Retry { numbers } => self.retry(&numbers).await?,
             Request::Cancel { numbers } => self.cancel(numbers).await?,
             Request::Contacts { ask } => self.contacts(ask).await?,
+            Request::Introduce { first, second, method, note } => {
+                self.introduce(&first, &second, method, &note).await?
+            }
+            Request::Invites { ask } => self.invites(ask).await?,
+            Request::Vouch { who, method, show } => self.vouch(&who, method, show).await?,
         };
         Ok(Given::Value(value))
     }

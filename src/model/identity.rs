@@ -72,7 +72,7 @@ impl std::fmt::Debug for WordsError {
     }
 }
 
-fn suggested(near: &[&str]) -> String {
+pub(super) fn suggested(near: &[&str]) -> String {
     if near.is_empty() { String::new() } else { format!(" (perhaps: {})", near.join(", ")) }
 }
 
@@ -153,7 +153,7 @@ struct Seeds {
 }
 
 /// The word of the list that `word` is, or is the beginning of.
-fn list_word(word: &str) -> Option<&'static str> {
+pub(super) fn list_word(word: &str) -> Option<&'static str> {
     let list = Language::English.word_list();
     if let Ok(at) = list.binary_search(&word) {
         return Some(list[at]);
@@ -166,7 +166,7 @@ fn list_word(word: &str) -> Option<&'static str> {
 }
 
 /// The words of the list with the fewest changed letters, at most two changes away.
-fn nearest(word: &str) -> Vec<&'static str> {
+pub(super) fn nearest(word: &str) -> Vec<&'static str> {
     const CHANGES_MAX: usize = 2;
     let mut near: Vec<(usize, &'static str)> = Language::English
         .word_list()

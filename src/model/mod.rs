@@ -4,7 +4,7 @@
 //! * `header`, `mailbox`, `prepare` (what submission changes), `trace` (what arrival drops and writes), `enclosure`
 //!   (letters that carry statements), `verdict` (what the reader is told about an author)
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open; `trust`: who
-//!   somebody is to us; `aead`: the two ciphers
+//!   somebody is to us; `invitation`: a link or words by which somebody is invited; `aead`: the two ciphers
 //! * `queue`: what becomes of a waiting letter after a try, `outcome` (how a try ended); `policy`: names and limits
 //! * `notice`, `welcome`, `echo`: what the node itself writes
 
@@ -14,6 +14,7 @@ pub mod echo;
 pub mod enclosure;
 pub mod header;
 pub mod identity;
+pub mod invitation;
 pub mod letter;
 pub mod letters;
 pub mod mailbox;

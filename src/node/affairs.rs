@@ -10,7 +10,7 @@ use crate::model::statement::{
 };
 use crate::model::time::UnixTime;
 use crate::model::trust::{Method, Tier};
-use crate::node::cards;
+use crate::node::{cards, vouches};
 use crate::store::contacts::{Decision, RevokedRecord, SuccessorRecord};
 use crate::store::invites::{InviteId, Used};
 use crate::store::statements::{StatementKey, StatementKind, StatementRecord, Worth};
@@ -73,6 +73,11 @@ pub(super) struct Taking<'a, 't> {
 }
 
 impl Affair {
+    /// Whether the recovery key says it, which may speak when the key of the letter's author may not any more.
+    pub(super) fn is_of_recovery_key(&self) -> bool {
+        matches!(self, Self::Revocation(_) | Self::Successor(_))
+    }
+
     /// Takes it, if it concerns us. What is no good any more, or was never for us, changes nothing.
     pub(super) fn take(&self, at: &Taking<'_, '_>) -> Result<(), StoreError> {
         match self {
@@ -80,9 +85,7 @@ impl Affair {
                 cards::pin(at.tx, card, at.now)?;
                 at.keep(one, one.subject, StatementKind::Introduction, Some(one.method), one.until)
             }
-            Self::Vouch(one) if one.subject == at.own => {
-                at.keep(one, at.own, StatementKind::Vouch, Some(one.method), one.until)
-            }
+            Self::Vouch(one) if one.subject == at.own => vouches::keep(at, one),
             Self::Delegation(one) if one.delegate == at.own => {
                 at.keep(one, at.own, StatementKind::Delegation, None, one.until)
             }
@@ -95,7 +98,8 @@ impl Affair {
 }
 
 impl Taking<'_, '_> {
-    fn keep<T: Statement>(
+    /// Keeps a statement about somebody.
+    pub(super) fn keep<T: Statement>(
         &self,
         one: &Verified<T>,
         subject: OnionAddress,

@@ -6,11 +6,9 @@ use crate::model::address::{LocalPart, MailAddress};
 use crate::model::identity::Identity;
 use crate::model::letter::LetterNo;
 use crate::model::queue::{DuePeer, Entry};
-use crate::model::statement::{Card, Verified};
 use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::contacts::Web;
-use crate::node::dispatch::card_tag;
 use crate::node::echo::Callers;
 use crate::node::keyring::Keyring;
 use crate::node::orders::Orders;
@@ -202,12 +200,6 @@ impl Desk {
                     .collect()
             })
             .await
-    }
-
-    /// Whether a peer has this Card of ours, as far as we know. (If not, it is given it once more.)
-    pub(super) async fn knows_our_card(&self, peer: OnionAddress, card: &Verified<Card>) -> bool {
-        let known = self.store.read(move |rx| rx.peers().get(&peer)).await;
-        known.is_ok_and(|known| known.and_then(|record| record.card_given) == Some(card_tag(card)))
     }
 
     /// Whether the owner of a peer's key revoked it.

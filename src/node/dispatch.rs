@@ -7,7 +7,7 @@ use crate::model::header::{Cut, HeaderCutter};
 use crate::model::letter::Recipients;
 use crate::model::outcome::{self, Outcome};
 use crate::model::queue::Entry;
-use crate::model::statement::{Card, Receipt, Signed, Verified};
+use crate::model::statement::{Card, Receipt, Signed};
 use crate::node::Node;
 use crate::node::line::{Answer, Content, Line};
 use crate::node::sealing::{SealedLetter, SealingError};
@@ -138,10 +138,8 @@ async fn sealed(node: &Node, line: &mut Line, no: QueueNo, entry: &Entry) -> Res
     let peer = entry.to.onion;
     for last in [false, true] {
         let Some(card) = line.card.clone() else { break };
-        let own = node.desk.keyring.card();
-        let knows_ours = node.desk.knows_our_card(peer, &own).await;
-        let enclosures = if knows_ours { Vec::new() } else { vec![own.bytes().to_vec()] };
-        let letter = match seal(node, &card, entry, &enclosures).await {
+        let about_us = node.desk.about_us(peer).await;
+        let letter = match seal(node, &card, entry, &about_us.enclosures).await {
             Ok(letter) => letter,
             Err(error) => return Ok(Tried::new(no, sealing_outcome(&error))),
         };
@@ -173,7 +171,8 @@ async fn sealed(node: &Node, line: &mut Line, no: QueueNo, entry: &Entry) -> Res
         }
         let Some(outcome) = outcome else { break };
         let receipt = receipt.filter(|bytes| is_receipt(node, bytes, entry, &digest));
-        let given = Given { digest, receipt, card: (!enclosures.is_empty()).then(|| card_tag(&own)) };
+        let given =
+            Given { digest, receipt, card: (!about_us.enclosures.is_empty()).then_some(about_us.tag) };
         return Ok(Tried { no, outcome: of_client(outcome), given: Some(given) });
     }
     let text = "the other node does not take letters sealed under its own Card".to_owned();
@@ -199,12 +198,6 @@ fn is_receipt(node: &Node, bytes: &[u8], entry: &Entry, digest: &[u8; 32]) -> bo
             && receipt.id == entry.id
             && receipt.digest == *digest
     })
-}
-
-/// By these bytes it is remembered which of our Cards a peer has.
-pub(super) fn card_tag(card: &Verified<Card>) -> u64 {
-    let digest = card.digest();
-    u64::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
 }
 
 /// Sends a letter as it is, to all recipients in one transaction.

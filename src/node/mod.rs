@@ -5,9 +5,9 @@
 //!   that broke off, kept for the next try
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
 //!   letter to it; `settle`: what a try led to
-//! * `keyring`: the keys that change, and our own Card; `cards`: those of others; `sealing` and `unsealing`: letters
-//! * `contacts`: what the person decides about others; `standing`: who an author is to us; `affairs`: what letters
-//!   carry besides their text
+//! * `keyring`: our own keys and Card; `cards`: those of others; `sealing` and `unsealing`: letters
+//! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
+//!   `introduce`, `vouches` and `invites`: what brings people together
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
@@ -21,6 +21,8 @@ pub mod desk;
 mod dispatch;
 pub mod echo;
 mod housekeeping;
+pub mod introduce;
+pub mod invites;
 pub mod keyring;
 mod line;
 pub mod orders;
@@ -36,6 +38,7 @@ pub mod submit;
 mod tasks;
 pub mod trouble;
 mod unsealing;
+mod vouches;
 
 use crate::model::queue::Moment;
 use desk::Desk;

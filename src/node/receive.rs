@@ -3,7 +3,7 @@
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::policy;
-use crate::model::statement::{Card, Delegation, Receipt, Signed, Verified, sign_as_device};
+use crate::model::statement::{Card, Delegation, Receipt, Signed, Verified, Vouch, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof, ScreenError};
 use crate::model::trust::Tier;
@@ -17,9 +17,11 @@ use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
 use crate::node::standing::{self, Standing};
 use crate::node::unsealing::{Awaited, SignedHeader, Unsealing};
+use crate::node::vouches;
 use crate::protocol::smtp::server::{Envelope, Sending};
 use crate::protocol::smtp::{Reply, ReversePath};
 use crate::store::messages::NewMessage;
+use crate::store::statements::StatementKind;
 use crate::store::{Body, Flags, StoreError, Tx};
 use onion::OnionAddress;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub(super) struct Screened {
     original: Option<Vec<u8>>,
     /// The Card that the author enclosed.
     card: Option<Verified<Card>>,
+    /// The vouches for the author that the author enclosed.
+    vouches: Vec<Verified<Vouch>>,
     /// In whose name the author writes, with leave.
     behalf: Option<MailAddress>,
 }
@@ -152,6 +156,8 @@ pub(super) async fn screen(
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
     let author = arriving.proved_author();
     let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
+    let signed = arriving.signed.as_deref();
+    let vouches = signed.map(|signed| vouches::shown_by_author(signed, arriving.agreed)).unwrap_or_default();
     let behalf =
         arriving.signed.as_deref().and_then(|signed| leave(signed, &screened.authors, arriving.agreed));
     let proof = match &behalf {
@@ -181,7 +187,7 @@ pub(super) async fn screen(
     if arriving.signed.is_some() && crate::model::enclosure::is_multipart(&header) {
         arriving.carried = Some(Vec::new());
     }
-    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, behalf }, header))
+    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, vouches, behalf }, header))
 }
 
 /// The author's own Card among what is enclosed.
@@ -305,8 +311,12 @@ impl Filing {
         }
         let author = self.arriving.proved_author();
         let taking = Taking { tx, own: *own, now: self.now, agreed: self.arriving.agreed };
-        for affair in &self.affairs {
+        let heeded = self.is_heeded(tx, author.as_ref())?;
+        for affair in self.affairs.iter().filter(|affair| heeded || affair.is_of_recovery_key()) {
             affair.take(&taking)?;
+        }
+        for vouch in self.screened.vouches.iter().filter(|_| heeded) {
+            taking.keep(vouch, vouch.subject, StatementKind::Vouch, Some(vouch.method), vouch.until)?;
         }
         let standing = match &author {
             Some(author) => standing::of(tx, own, author, &self.web, self.arriving.agreed)?,
@@ -330,6 +340,14 @@ impl Filing {
             })?;
         }
         Ok(filed)
+    }
+
+    /// Whether what the author says of others and asks of us is taken: not if the key was revoked, or they are blocked.
+    fn is_heeded(&self, tx: &Tx<'_>, author: Option<&OnionAddress>) -> Result<bool, StoreError> {
+        let Some(author) = author else { return Ok(false) };
+        let contact = tx.contacts().get(author)?.unwrap_or_default();
+        Ok(contact.revoked.is_none()
+            && contact.decision.is_none_or(|decision| decision.tier != Tier::Blocked))
     }
 
     /// Notes the letter as seen; whether it was not before. The transfer's own name is noted too, so that a lost

@@ -30,7 +30,7 @@ pub(super) struct Given {
     pub(super) digest: [u8; 32],
     /// The reader's receipt, verified.
     pub(super) receipt: Option<Vec<u8>>,
-    /// The peer has this Card of ours now (see `dispatch::card_tag`).
+    /// The peer has our Card and the vouches for us now (see `vouches`): the tag of both.
     pub(super) card: Option<u64>,
 }
 

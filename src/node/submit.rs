@@ -9,7 +9,7 @@ use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof};
 use crate::model::trust::Tier;
 use crate::node::desk::Desk;
-use crate::node::parcel::{Head, Kind, Parcel};
+use crate::node::parcel::{Filed, Head, Kind, Parcel};
 use crate::protocol::smtp::Reply;
 use crate::store::contacts::Decision;
 use crate::store::messages::NewMessage;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 /// A letter that the author has announced.
 pub(super) struct Leaving {
     recipients: Recipients,
+    /// Why the recipients are known from then on.
+    why: &'static str,
 }
 
 /// What became of a letter that was submitted.
@@ -48,7 +50,27 @@ pub async fn begin(desk: &Arc<Desk>, recipients: &Recipients) -> Result<Parcel, 
             "the queue is full; cancel some of what waits, or try again later",
         ));
     }
-    Ok(Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients: recipients.clone() })))
+    let leaving = Leaving { recipients: recipients.clone(), why: "you wrote to them" };
+    Ok(Parcel::new(desk.clone(), Kind::Leaving(leaving)))
+}
+
+/// Sends a letter that the node wrote for its person. If nothing was decided about the reader, they are known from
+/// then on, for this reason.
+pub(super) async fn post(
+    desk: &Arc<Desk>,
+    to: &MailAddress,
+    letter: &[u8],
+    why: &'static str,
+) -> Result<Submitted, Reply> {
+    let recipients = Recipients::new([to.clone()]).expect("it is one");
+    // The limits of the queue hold for these letters too.
+    drop(begin(desk, &recipients).await?);
+    let mut parcel = Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients, why }));
+    parcel.write(letter).await;
+    match parcel.file().await? {
+        Filed::Leaving(submitted) => Ok(submitted),
+        Filed::Arrived { .. } => Err(Reply::new(451, 3, 0, "internal error")),
+    }
 }
 
 /// Makes the header ready; gives what belongs to the author's copy and the header as it goes out.
@@ -113,7 +135,7 @@ pub(super) async fn keep(
                 }
             }
             for to in &others {
-                meet(tx, &to.onion, now)?;
+                meet(tx, &to.onion, now, leaving.why)?;
             }
             if !own.is_empty() {
                 let copy = tx.letters().add(&body, &trace)?;
@@ -129,11 +151,12 @@ pub(super) async fn keep(
 }
 
 /// Whoever is written to is known from then on, if nothing else was decided: their answer belongs into INBOX.
-fn meet(tx: &Tx<'_>, onion: &OnionAddress, now: UnixTime) -> Result<(), StoreError> {
-    if tx.contacts().get(onion)?.is_some_and(|contact| contact.decision.is_some()) {
-        return Ok(());
+fn meet(tx: &Tx<'_>, onion: &OnionAddress, now: UnixTime, why: &str) -> Result<(), StoreError> {
+    match tx.contacts().get(onion)?.and_then(|contact| contact.decision) {
+        // An invite may have made them no more than that.
+        None | Some(Decision { tier: Tier::Introduced, .. }) => {}
+        Some(_) => return Ok(()),
     }
-    let why = "you wrote to them";
     let decision = Decision { tier: Tier::Known, at: now, why: why.to_owned() };
     match tx.contacts().decide(onion, Some(decision), now, why) {
         // Too many contacts is no reason to keep a letter back.

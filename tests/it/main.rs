@@ -17,6 +17,8 @@ mod imap_hostile;
 mod imap_house;
 mod imap_rules;
 mod imap_traces;
+mod introductions;
+mod invites;
 mod logging;
 mod once;
 mod outbox;

@@ -1,5 +1,6 @@
 //! The command line as clap sees it: every command, flag and help text.
 
+use crate::model::trust::{Method, Tier};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ pub(crate) enum Command {
     /// Look at everything that must be right for mail to flow, and say what to do about what is not.
     Doctor(Json),
     /// Print your mail address.
-    Address(Json),
+    Address(Address),
     /// Make a password for a mail program; shown once.
     Credentials(Credentials),
     /// Write a letter; without --message, the text is read from standard input.
@@ -83,6 +84,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Trust,
     },
+    /// Introduce two of your contacts to each other.
+    Introduce(Introduce),
+    /// Vouch to somebody that their address is theirs.
+    Vouch(Vouch),
+    /// Make an invitation: a link, a QR code and words, good once.
+    Invite(Invite),
+    /// Take up an invitation: you know who invites you, and they get a letter.
+    Accept(Accept),
     /// Print a completion script for your shell.
     Completions {
         /// Which shell.
@@ -124,6 +133,20 @@ pub(crate) struct Init {
 /// A command with nothing but `--json`.
 #[derive(Debug, Args)]
 pub(crate) struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin address`
+#[derive(Debug, Args)]
+pub(crate) struct Address {
+    /// Show it as a QR code too, to be compared in person.
+    #[arg(long)]
+    pub qr: bool,
+    /// Write the QR code to this new file.
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -307,6 +330,135 @@ pub(crate) enum Trust {
         #[arg(value_name = "ADDRESS")]
         who: String,
     },
+}
+
+/// How an address was checked.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum How {
+    /// Face to face, by QR code or by reading addresses to each other.
+    InPerson,
+    /// By voice, with safety words (onionskin trust words).
+    Voice,
+    /// Only learnt by mail.
+    Mail,
+}
+
+impl From<How> for Method {
+    fn from(how: How) -> Self {
+        match how {
+            How::InPerson => Self::InPerson,
+            How::Voice => Self::Voice,
+            How::Mail => Self::Mail,
+        }
+    }
+}
+
+/// `onionskin introduce`
+#[derive(Debug, Args)]
+pub(crate) struct Introduce {
+    /// One contact: an address, or the name you gave them.
+    #[arg(value_name = "ADDRESS")]
+    pub first: String,
+    /// The other.
+    #[arg(value_name = "OTHER")]
+    pub second: String,
+    /// How you checked their addresses.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = How::Mail)]
+    pub method: How,
+    /// What you have to say about it, to both.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub note: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin vouch`
+#[derive(Debug, Args)]
+pub(crate) struct Vouch {
+    /// A contact: an address, or the name you gave them.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// How you checked their address.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = How::Mail)]
+    pub method: How,
+    /// They may show it to others.
+    #[arg(long)]
+    pub show: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What an invitation makes who uses it.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Grant {
+    /// Their letters go to INBOX.
+    Introduced,
+    /// The same, by your own decision.
+    Known,
+    /// You also believe whom they introduce.
+    Trusted,
+}
+
+impl From<Grant> for Tier {
+    fn from(grant: Grant) -> Self {
+        match grant {
+            Grant::Introduced => Self::Introduced,
+            Grant::Known => Self::Known,
+            Grant::Trusted => Self::Trusted,
+        }
+    }
+}
+
+/// `onionskin invite …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Invite {
+    /// For how many days it can be used.
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub days: u32,
+    /// What it makes who uses it.
+    #[arg(long, value_enum, value_name = "TIER", default_value_t = Grant::Known)]
+    pub tier: Grant,
+    /// For whom it is, so that you can tell them apart.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub label: String,
+    /// Write the QR code to this new file.
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Something else than making one.
+    #[command(subcommand)]
+    pub command: Option<Invites>,
+}
+
+/// What else there is to do with invitations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invites {
+    /// Show those that were made.
+    List,
+    /// Take one back that nobody used yet.
+    Cancel {
+        /// The code that `invite list` shows.
+        code: String,
+    },
+}
+
+/// `onionskin accept`
+#[derive(Debug, Args)]
+pub(crate) struct Accept {
+    /// The link, or all the words.
+    #[arg(required = true, value_name = "LINK|WORDS")]
+    pub invitation: Vec<String>,
+    /// What you write with it.
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
 //! * `doctor`: what is wrong and what to do about it
 //! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
+//! * `introduce`: `introduce`, `vouch`; `invite`: `invite`, `accept`; `qr`: what a camera reads
 
 pub(crate) mod args;
 mod contacts;
@@ -12,9 +13,12 @@ mod doctor;
 mod doors;
 pub(crate) mod exit;
 pub(crate) mod household;
+mod introduce;
+mod invite;
 mod letters;
 mod make;
 pub(crate) mod passphrase;
+mod qr;
 mod show;
 mod up;
 
@@ -74,10 +78,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(init) => make::init(&at, init).await,
         Command::Status(how) => status(&at, how.json).await,
         Command::Doctor(how) => doctor::doctor(&at, how.json).await,
-        Command::Address(how) => {
-            let value = at.ask(Request::Status).await?;
-            show::address(&value, how.json)
-        }
+        Command::Address(args) => invite::address(&at, args).await,
         Command::Credentials(credentials) => self::credentials(&at, credentials).await,
         Command::Send(send) => letters::send(&at, send).await,
         Command::Sendmail(sendmail) => letters::sendmail(&at, sendmail).await,
@@ -89,6 +90,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Queue { command, json } => queue(&at, command, json).await,
         Command::Contacts { command, json } => contacts::contacts(&at, command, json).await,
         Command::Trust { command, json } => contacts::trust(&at, command, json).await,
+        Command::Introduce(args) => introduce::introduce(&at, args).await,
+        Command::Vouch(args) => introduce::vouch(&at, args).await,
+        Command::Invite(args) => invite::invite(&at, args).await,
+        Command::Accept(args) => invite::accept(&at, args).await,
         Command::Completions { .. } => Ok(()),
     }
 }

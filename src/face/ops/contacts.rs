@@ -21,7 +21,7 @@ const LISTED_MAX: usize = 10_000;
 const ALIKE_MAX: usize = 10;
 
 /// All that is asked for an answer about people.
-struct People {
+pub(super) struct People {
     own: OnionAddress,
     contacts: BTreeMap<OnionAddress, ContactRecord>,
     web: std::sync::Arc<View>,
@@ -59,7 +59,7 @@ impl Office {
         }
     }
 
-    async fn people(&self) -> Result<People, Failure> {
+    pub(super) async fn people(&self) -> Result<People, Failure> {
         let agreed = self.live.as_ref().and_then(|live| live.node.moment().agreed);
         let contacts = self.desk.contacts().await.map_err(store_failure)?;
         let web = self.desk.web().await.map_err(store_failure)?;
@@ -165,7 +165,7 @@ impl People {
     }
 
     /// The same, of somebody else than ourselves.
-    fn other(&self, text: &str) -> Result<OnionAddress, Failure> {
+    pub(super) fn other(&self, text: &str) -> Result<OnionAddress, Failure> {
         let who = self.who(text)?;
         if who == self.own {
             return Err(Failure::new(Exit::Usage, "that is your own address"));
@@ -173,7 +173,7 @@ impl People {
         Ok(who)
     }
 
-    fn name(&self, who: &OnionAddress) -> String {
+    pub(super) fn name(&self, who: &OnionAddress) -> String {
         if *who == self.own {
             return "you".to_owned();
         }

@@ -51,7 +51,8 @@ impl Tier {
 }
 
 /// How an introducer or voucher checked that a key is somebody's, the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Face to face, by QR code or by reading addresses to each other.
     InPerson,

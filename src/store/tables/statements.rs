@@ -135,6 +135,27 @@ impl<'a, 't> Statements<'a, 't> {
         Ok(found)
     }
 
+    /// What was said about somebody in statements of one kind, at most `max`.
+    pub fn of_kind_about(
+        &self,
+        subject: &OnionAddress,
+        kind: StatementKind,
+        max: usize,
+    ) -> Result<Vec<(StatementKey, StatementRecord)>, StoreError> {
+        let mut found = Vec::new();
+        self.rows.scan_prefix(Table::Statements, subject.public_key(), |key, value| {
+            if found.len() >= max {
+                return Ok(ControlFlow::Break(()));
+            }
+            let key = parse(key, Order::SubjectFirst)?;
+            if key.kind == kind {
+                found.push((key, decode(value)?));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
     /// What somebody said: at most [`PER_ISSUER_MAX`].
     pub fn of(&self, issuer: &OnionAddress) -> Result<Vec<(StatementKey, Worth)>, StoreError> {
         let mut found = Vec::new();
