@@ -3,6 +3,8 @@
 //! A Unix socket, mode 0600. A request is one line of JSON, followed for `Submit` by the bytes of the letter; the
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
+mod keys;
+
 use crate::face::cli::exit::{Exit, Failure};
 use crate::model::trust::{Method, Tier};
 use serde::de::DeserializeOwned;
@@ -14,6 +16,8 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::{UnixListener, UnixStream};
+
+pub use keys::Keys;
 
 /// Name of the socket in the data directory.
 const SOCKET: &str = "control.sock";
@@ -81,6 +85,11 @@ pub enum Request {
     Cancel {
         /// Queue numbers.
         numbers: Vec<u64>,
+    },
+    /// Something about keys that go wrong.
+    Keys {
+        /// What.
+        ask: Keys,
     },
     /// Something about contacts.
     Contacts {

@@ -1,6 +1,7 @@
 //! A letter that a command hands in: who sends it, to whom it goes, whether its lines can travel.
 
 use crate::face::cli::exit::{Exit, Failure};
+use crate::face::cli::household::store_failure;
 use crate::model::address::{MailAddress, MailAddressError};
 use crate::model::header::{Cut, HeaderCutter};
 use crate::model::letter::Recipients;
@@ -30,12 +31,15 @@ pub(super) struct Handed {
 
 impl Handed {
     /// Whether the sender that was named, if any, is this identity.
-    pub(super) fn check_sender(&self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn check_sender(&self, desk: &Desk) -> Result<(), Failure> {
         let Some(from) = self.from.as_deref().map(bare_address).filter(|from| !from.is_empty()) else {
             return Ok(());
         };
-        if MailAddress::parse(from).is_ok_and(|from| desk.identity().names().owns(&from)) {
-            return Ok(());
+        if let Ok(from) = MailAddress::parse(from) {
+            let others = desk.others().await.map_err(store_failure)?;
+            if desk.identity().names().owns(&from) || others.contains(&from) {
+                return Ok(());
+            }
         }
         let address = desk.identity().address().full();
         let what = format!("{} is not an address of this identity", shown(from));

@@ -4,6 +4,7 @@
 mod contacts;
 mod introduce;
 mod invites;
+mod keys;
 
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
@@ -95,13 +96,15 @@ impl Office {
             }
             Request::Invites { ask } => self.invites(ask).await?,
             Request::Vouch { who, method, show } => self.vouch(&who, method, show).await?,
+            Request::Keys { ask } => self.keys(ask).await?,
         };
         Ok(Given::Value(value))
     }
 
     async fn status(&self) -> Result<Value, Failure> {
         let waiting = self.desk.queue_len().await.map_err(store_failure)?;
-        let mut errors = self.desk.trouble.sentences();
+        let mut errors = self.key_troubles().await?;
+        errors.extend(self.desk.trouble.sentences());
         let port = |port: Option<u16>| port.map(|port| json!({"host": "127.0.0.1", "port": port}));
         let mut identity = json!({
             "address": self.desk.identity().address().full(),
@@ -178,7 +181,7 @@ impl Office {
         if handed.size > policy::LETTER_SIZE_MAX {
             return Err(too_large());
         }
-        handed.check_sender(&self.desk)?;
+        handed.check_sender(&self.desk).await?;
         let mut bytes = bytes.take(handed.size);
         let mut first = Vec::new();
         let recipients = handed.recipients(&mut bytes, &mut first).await?;

@@ -64,10 +64,12 @@ async fn converse_at<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    // Without them, letters in the name of others are refused; all else goes on.
+    let others = desk.others().await.unwrap_or_default();
     let server = Server::new(Config {
         names: desk.identity().names().clone(),
         size_max: policy::LETTER_SIZE_MAX,
-        role: Role::Submission { seed: desk.draw(), decoy },
+        role: Role::Submission { seed: desk.draw(), decoy, others },
     });
     if let Err(error) = smtp::converse(stream, server, &Submission(desk), place, down).await {
         tracing::debug!(%error, "a mail program's connection broke");

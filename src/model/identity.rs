@@ -11,7 +11,7 @@
 
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::policy::OwnNames;
-use crate::model::statement::{RecoverySigned, Standalone, StatementError, Verified};
+use crate::model::statement::{RecoverySigned, Revocation, Standalone, StatementError, Successor, Verified};
 use crate::model::statement::{sign_as_identity, sign_as_recovery};
 use crate::model::time::UnixTime;
 use bip39::{Language, Mnemonic};
@@ -130,6 +130,26 @@ impl RecoveryWords {
         let seeds = self.derive();
         let author = onion_of(&SigningKey::from_bytes(&seeds.identity));
         sign_as_recovery(&SigningKey::from_bytes(&seeds.recovery), &author, statement)
+    }
+
+    /// The revocation of the identity that these words make, made at this time.
+    pub fn revocation(
+        &self,
+        since: UnixTime,
+        now: UnixTime,
+        reason: &str,
+    ) -> Result<Verified<Revocation>, StatementError> {
+        let (recovery, made) = (self.recovery_key(), now.to_the_hour());
+        self.sign_statement(&Revocation { recovery, since, made, reason: reason.to_owned() })
+    }
+
+    /// The statement that `new` comes after the identity that these words make, made at this time.
+    pub fn successor(&self, new: OnionAddress, now: UnixTime) -> Result<Verified<Successor>, StatementError> {
+        self.sign_statement(&Successor { recovery: self.recovery_key(), new, made: now.to_the_hour() })
+    }
+
+    fn recovery_key(&self) -> [u8; 32] {
+        SigningKey::from_bytes(&self.derive().recovery).verifying_key().to_bytes()
     }
 
     fn mnemonic(&self) -> Mnemonic {

@@ -6,10 +6,11 @@
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open; `trust`: who
 //!   somebody is to us; `invitation`: a link or words by which somebody is invited; `aead`: the two ciphers
 //! * `queue`: what becomes of a waiting letter after a try, `outcome` (how a try ended); `policy`: names and limits
-//! * `notice`, `welcome`, `echo`: what the node itself writes
+//! * `notice`, `welcome`, `echo`, `tidings` (about keys): what the node itself writes; `certificate`: a revocation's file
 
 pub mod address;
 pub(crate) mod aead;
+pub mod certificate;
 pub mod echo;
 pub mod enclosure;
 pub mod header;
@@ -25,6 +26,7 @@ pub mod prepare;
 pub mod queue;
 pub mod seal;
 pub mod statement;
+pub mod tidings;
 pub mod time;
 pub mod trace;
 pub mod trust;

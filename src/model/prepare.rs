@@ -34,7 +34,7 @@ pub const TRACES: [(&str, &str); 74] = [
     ("delivery-date", WAY),
     ("resent-sender", WAY),
     ("resent-message-id", WAY),
-    ("sender", "the author and the sender are one here"),
+    ("sender", "who sends is said by us, where it is another than the author"),
     ("x-sender", PLACE),
     ("x-x-sender", PLACE),
     ("x-authenticated-*", PLACE),
@@ -148,8 +148,28 @@ pub fn prepare(
     now: UnixTime,
     random: [u8; 16],
 ) -> Result<Prepared, PrepareError> {
+    prepare_as(block, own, None, now, random)
+}
+
+/// The one address in From, if it is at an onion and not one of our own.
+pub fn other_author(block: &[u8], own: &OwnNames) -> Option<MailAddress> {
+    let found = fields(block).ok()?;
+    let named = addresses(once(&found, "From").ok()??.body()).ok()?;
+    let [one] = named.as_slice() else { return None };
+    MailAddress::parse(one).ok().filter(|address| !own.owns(address))
+}
+
+/// The same as [`prepare`], where From may also be `behalf`, who let us write in their name: then Sender says who we
+/// are (RFC 5322 section 3.6.2).
+pub fn prepare_as(
+    block: &[u8],
+    own: &OwnNames,
+    behalf: Option<&MailAddress>,
+    now: UnixTime,
+    random: [u8; 16],
+) -> Result<Prepared, PrepareError> {
     let found = fields(block)?;
-    check_author(&found, own)?;
+    check_author(&found, own, behalf)?;
     let date = once(&found, "Date")?;
     let given_id =
         once(&found, "Message-ID")?.map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
@@ -178,6 +198,9 @@ pub fn prepare(
     if given_id.is_none() {
         push_line(&mut header, "Message-ID", &message_id);
     }
+    if behalf.is_some() {
+        push_line(&mut header, "Sender", &own.main().full());
+    }
     header.extend_from_slice(b"\r\n");
     if header.len() > HEADER_SIZE_MAX {
         // What was added made it larger than any node of ours takes.
@@ -188,14 +211,19 @@ pub fn prepare(
 }
 
 /// A letter has at most one From, and whoever it names is one of our own addresses.
-fn check_author(found: &[Field<'_>], own: &OwnNames) -> Result<(), PrepareError> {
+fn check_author(
+    found: &[Field<'_>],
+    own: &OwnNames,
+    behalf: Option<&MailAddress>,
+) -> Result<(), PrepareError> {
     let Some(from) = once(found, "From")? else { return Ok(()) };
     let main = || own.main().full();
     let named = addresses(from.body()).map_err(|_| PrepareError::NoAuthor { own: main() })?;
     if named.is_empty() {
         return Err(PrepareError::NoAuthor { own: main() });
     }
-    let foreign = |text: &&String| !MailAddress::parse(text).is_ok_and(|address| own.owns(&address));
+    let ours = |address: &MailAddress| own.owns(address) || named.len() == 1 && Some(address) == behalf;
+    let foreign = |text: &&String| !MailAddress::parse(text).is_ok_and(|address| ours(&address));
     match named.iter().find(foreign) {
         Some(other) => {
             Err(PrepareError::OtherAuthor { own: main(), found: other.chars().take(100).collect() })
@@ -355,6 +383,23 @@ mod tests {
             what_leaves("Mime-Version: 1.0 (Mac OS X Mail 16.0\r\n \\(3774\\))\r\n"),
             "Mime-Version: 1.0\r\n"
         );
+    }
+
+    #[test]
+    fn who_writes_in_the_name_of_another_with_leave_says_so_in_sender() {
+        let boss = MailAddress::parse(&format!("boss@{OTHER}")).unwrap();
+        let block = |from: &str| format!("From: {from}\r\nSender: x@{OTHER}\r\n\r\n").into_bytes();
+        let one = block(&format!("The boss <boss@{OTHER}>"));
+        assert_eq!(other_author(&one, &own()), Some(boss.clone()));
+        let header = prepare_as(&one, &own(), Some(&boss), NOW, [1; 16]).unwrap().header;
+        let header = String::from_utf8(header).unwrap();
+        assert!(header.contains(&format!("\r\nSender: ann@{HOST}\r\n")) && !header.contains("Sender: x@"));
+        for from in
+            [format!("ann@{HOST}, boss@{OTHER}"), format!("x@{OTHER}"), format!("boss@{OTHER}, x@{OTHER}")]
+        {
+            assert!(prepare_as(&block(&from), &own(), Some(&boss), NOW, [1; 16]).is_err(), "{from}");
+        }
+        assert_eq!(other_author(&block(&format!("ann@{HOST}")), &own()), None);
     }
 
     #[test]

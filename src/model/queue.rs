@@ -67,6 +67,9 @@ pub struct Entry {
     /// [`ANSWER_DEADLINE`] only, and no report is written about it.
     #[serde(default)]
     pub answer: bool,
+    /// The whole delegation under which it is written in somebody else's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behalf: Option<serde_bytes::ByteBuf>,
     /// Where it stands.
     pub state: State,
 }
@@ -156,6 +159,7 @@ impl Entry {
             delay_noticed: false,
             outbox,
             answer: false,
+            behalf: None,
             state,
         }
     }

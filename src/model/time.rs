@@ -129,6 +129,25 @@ pub fn parse_date(value: &[u8]) -> Option<HeaderDate> {
     (moment <= LAST_SECS).then_some(HeaderDate { moment: UnixTime(moment), day: day.ok()? })
 }
 
+/// Reads a day as people type it, `2026-01-31`, or a minute of it, `2026-01-31 14:05` (a `T` between does too); UTC.
+pub fn parse_moment(text: &str) -> Option<UnixTime> {
+    let (day, clock) = match text.trim().split_once([' ', 'T']) {
+        Some((day, clock)) => (day, clock.strip_suffix('Z').unwrap_or(clock)),
+        None => (text.trim(), "00:00"),
+    };
+    let mut parts = day.split('-');
+    let (year, month, date) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || year.len() != 4 {
+        return None;
+    }
+    let number = |word: &str, len| digits(word, len).and_then(|number| u8::try_from(number).ok());
+    let month = Month::try_from(number(month, 2)?).ok()?;
+    let date =
+        Date::from_calendar_date(i32::try_from(digits(year, 4)?).ok()?, month, number(date, 2)?).ok()?;
+    let secs = date.midnight().assume_utc().unix_timestamp();
+    Some(UnixTime(u64::try_from(secs).ok()? + u64::from(clock_secs(clock)?)))
+}
+
 /// Cuts out comments, which nest; `None` if one does not end.
 fn without_comments(text: &str) -> Option<String> {
     let (mut kept, mut depth, mut escaped) = (String::with_capacity(text.len()), 0usize, false);
@@ -225,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_read_as_people_type_it() {
+        let day = UnixTime(1_769_817_600);
+        for text in ["2026-01-31", " 2026-01-31 00:00", "2026-01-31T00:00Z", "2026-01-31 00:00:00"] {
+            assert_eq!(parse_moment(text), Some(day), "{text}");
+        }
+        assert_eq!(parse_moment("2026-01-31 14:05"), Some(UnixTime(day.0 + 50_700)));
+        for text in ["", "2026", "2026-02-30", "31.1.2026", "1900-01-01", "2026-01-31-1", "2026-01-31 25:00"]
+        {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn one_moment_is_read_from_all_its_forms() {
         for text in [
             "Thu, 01 Jan 2026 10:20:30 +0000",
@@ -276,6 +308,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_moment_is_answered_without_panic(text in "[0-9TZ: -]{0,24}") {
+            let _ = parse_moment(&text);
+        }
+
         #[test]
         fn what_is_written_reads_back(secs in 0..=LAST_SECS) {
             prop_assert_eq!(moment(&UnixTime(secs).rfc5322()), Some(secs));

@@ -10,8 +10,9 @@ use crate::model::statement::{
 };
 use crate::model::time::UnixTime;
 use crate::model::trust::{Method, Tier};
+use crate::node::quarantine::{self, Telling};
 use crate::node::{cards, vouches};
-use crate::store::contacts::{Decision, RevokedRecord, SuccessorRecord};
+use crate::store::contacts::Decision;
 use crate::store::invites::{InviteId, Used};
 use crate::store::statements::{StatementKey, StatementKind, StatementRecord, Worth};
 use crate::store::{Room, StoreError, Tx};
@@ -70,6 +71,13 @@ pub(super) struct Taking<'a, 't> {
     pub(super) own: OnionAddress,
     pub(super) now: UnixTime,
     pub(super) agreed: Option<UnixTime>,
+    /// For what the person must be told; it is there if [`must_be_told`] says so.
+    pub(super) telling: Option<&'a Telling>,
+}
+
+/// Whether the person may have to be told of one of these.
+pub(super) fn must_be_told(affairs: &[Affair]) -> bool {
+    affairs.iter().any(|affair| matches!(affair, Affair::Revocation(_) | Affair::Successor(_)))
 }
 
 impl Affair {
@@ -140,23 +148,17 @@ impl Taking<'_, '_> {
     }
 
     fn revoke(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let Some(one) = self.by_recovery::<Revocation>(bytes)? else { return Ok(()) };
-        let revoked = RevokedRecord { bytes: bytes.to_vec(), since: one.since, at: self.now };
-        self.tx.contacts().update(&one.author(), |contact| {
-            // The earliest compromise that was ever stated counts.
-            if contact.revoked.as_ref().is_none_or(|before| revoked.since < before.since) {
-                contact.revoked = Some(revoked);
-            }
-        })
+        match (self.by_recovery::<Revocation>(bytes)?, self.telling) {
+            (Some(one), Some(telling)) => quarantine::revoke(self.tx, telling, &one).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn succeed(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        let Some(one) = self.by_recovery::<Successor>(bytes)? else { return Ok(()) };
-        let successor =
-            SuccessorRecord { bytes: bytes.to_vec(), new: one.new, at: self.now, followed: false };
-        self.tx.contacts().update(&one.author(), |contact| {
-            contact.successor.get_or_insert(successor);
-        })
+        match (self.by_recovery::<Successor>(bytes)?, self.telling) {
+            (Some(one), Some(telling)) => quarantine::succeed(self.tx, telling, &one).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// A statement of the recovery key to which the author's pinned Card commits. Without such a Card nobody can tell.

@@ -28,6 +28,14 @@ const REVOKED: Reply = Reply::new(
     "The owner of this address revoked its key; nothing was sent. See: onionskin contacts",
 );
 
+/// What the author is told of a letter in the name of another for a server that takes no seals.
+const UNPROVABLE: Reply = Reply::new(
+    550,
+    7,
+    1,
+    "What is written on behalf of others goes to Onionskin nodes only: elsewhere nothing would show the leave",
+);
+
 /// What waits for one peer under one letter id.
 pub(super) struct Batch {
     pub(super) peer: OnionAddress,
@@ -208,6 +216,11 @@ async fn all_at_once(
     tries: &mut Vec<Tried>,
 ) -> Result<(), Failure> {
     let Some((_, first)) = left.first().cloned() else { return Ok(()) };
+    if first.behalf.is_some() {
+        let refused = Outcome::Refused(said(&UNPROVABLE));
+        tries.extend(left.drain(..).map(|(no, _)| Tried::new(no, refused.clone())));
+        return Ok(());
+    }
     let found = plain(node, first.letter).await;
     let (reader, start, utf8_header) = match found {
         Ok(found) => found,

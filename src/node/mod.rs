@@ -8,6 +8,7 @@
 //! * `keyring`: our own keys and Card; `cards`: those of others; `sealing` and `unsealing`: letters
 //! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
 //!   `introduce`, `vouches` and `invites`: what brings people together
+//! * `recovery`, `quarantine`: keys that go wrong; `delegation`: writing for others; `post`: letters of the node's own
 //! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name
@@ -16,6 +17,7 @@ mod affairs;
 pub mod cards;
 pub mod clock;
 pub mod contacts;
+pub mod delegation;
 mod delivery;
 pub mod desk;
 mod dispatch;
@@ -28,8 +30,11 @@ mod line;
 pub mod orders;
 pub mod parcel;
 pub mod partial;
+mod post;
 mod presence;
+pub mod quarantine;
 pub mod receive;
+pub mod recovery;
 mod sealing;
 pub mod session;
 mod settle;

@@ -232,7 +232,7 @@ impl Parcel {
                 arriving.look_at(&header);
                 (Head::Arriving(Box::new(screened)), header)
             }
-            Kind::Leaving(_) => submit::prepare(&self.desk, block)?,
+            Kind::Leaving(leaving) => submit::prepare(&self.desk, leaving, block).await?,
             Kind::Echo(call) => {
                 let seen = echo::screen(&self.desk, call, block).await?;
                 let sink = Sink::Nowhere(block.len() as u64);

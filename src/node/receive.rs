@@ -15,6 +15,7 @@ use crate::node::desk::Desk;
 use crate::node::echo;
 use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
+use crate::node::quarantine::Telling;
 use crate::node::standing::{self, Standing};
 use crate::node::unsealing::{Awaited, SignedHeader, Unsealing};
 use crate::node::vouches;
@@ -160,6 +161,12 @@ pub(super) async fn screen(
     let vouches = signed.map(|signed| vouches::shown_by_author(signed, arriving.agreed)).unwrap_or_default();
     let behalf =
         arriving.signed.as_deref().and_then(|signed| leave(signed, &screened.authors, arriving.agreed));
+    if let Some(from) = &behalf
+        && desk.is_revoked(from.onion).await.map_err(|error| desk.disk_reply(&error))?
+    {
+        let text = "the key of the address in From was revoked, and with it the leave to write in its name";
+        return Err(Reply::new(550, 7, 1, text));
+    }
     let proof = match &behalf {
         Some(_) => Proof::Pass,
         None => trace::proof_of(&screened.authors, author.as_ref()),
@@ -237,6 +244,7 @@ struct Filing {
     screened: Screened,
     trace: Vec<u8>,
     affairs: Vec<Affair>,
+    telling: Option<Telling>,
     web: Indexed,
     body: Body,
     now: UnixTime,
@@ -260,7 +268,11 @@ pub(super) async fn keep(
     };
     let (folders, own) = (desk.folders, desk.identity.onion());
     let web = desk.indexed().await.map_err(|error| desk.disk_reply(&error))?;
-    let filing = Filing { arriving, screened, trace, affairs, web, body, now: desk.now() };
+    let telling = match affairs::must_be_told(&affairs) {
+        true => Some(desk.telling().await.map_err(|error| desk.disk_reply(&error))?),
+        false => None,
+    };
+    let filing = Filing { arriving, screened, trace, affairs, telling, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
         Ok(filed) => {
@@ -310,7 +322,8 @@ impl Filing {
             filed.card_refused = cards::pin(tx, card, self.now)? == Pinned::Refused;
         }
         let author = self.arriving.proved_author();
-        let taking = Taking { tx, own: *own, now: self.now, agreed: self.arriving.agreed };
+        let (agreed, telling) = (self.arriving.agreed, self.telling.as_ref());
+        let taking = Taking { tx, own: *own, now: self.now, agreed, telling };
         let heeded = self.is_heeded(tx, author.as_ref())?;
         for affair in self.affairs.iter().filter(|affair| heeded || affair.is_of_recovery_key()) {
             affair.take(&taking)?;

@@ -75,7 +75,7 @@ impl SealedLetter {
             card: None,
             route: None,
             vouches: Vec::new(),
-            behalf: None,
+            behalf: entry.behalf.as_ref().map(|leave| leave.to_vec()),
         };
         let statement = sign_as_device(&desk.keyring.device(), &statement)?;
         let header = frame::encode(statement.bytes(), enclosures);

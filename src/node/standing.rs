@@ -1,5 +1,6 @@
 //! `Standing`: who the author of a letter is to us at the moment it is filed.
 
+use crate::model::statement::recovery::SINCE_UNKNOWN;
 use crate::model::time::UnixTime;
 use crate::model::trust::{Tier, explain, tier_of};
 use crate::node::contacts::{Indexed, name_of, view_of};
@@ -38,7 +39,11 @@ pub(super) fn of(
     }
     let contact = tx.contacts().get(author)?.unwrap_or_default();
     if let Some(revoked) = &contact.revoked {
-        let reason = format!("the owner revoked this key; compromised since {}", revoked.since.rfc5322());
+        let since = match revoked.since < SINCE_UNKNOWN {
+            true => format!("; compromised since {}", revoked.since.rfc5322()),
+            false => String::new(),
+        };
+        let reason = format!("the owner revoked this key{since}");
         return Ok(Standing { tier: Tier::Blocked, reason, revoked: true });
     }
     Ok(match contact.decision {

@@ -23,6 +23,8 @@ pub(super) struct Leaving {
     recipients: Recipients,
     /// Why the recipients are known from then on.
     why: &'static str,
+    /// The delegation under which it is written in the name of another.
+    behalf: Option<serde_bytes::ByteBuf>,
 }
 
 /// What became of a letter that was submitted.
@@ -41,6 +43,14 @@ pub async fn begin(desk: &Arc<Desk>, recipients: &Recipients) -> Result<Parcel, 
     if recipients.as_slice().len() > policy::RECIPIENTS_MAX {
         return Err(Reply::new(452, 5, 3, "too many recipients for one letter; send it in several"));
     }
+    if let Some(revocation) = desk.own_revocation().await.map_err(|error| desk.disk_reply(&error))? {
+        let since = revocation.compromised().map(|since| format!(" (compromised since {})", since.rfc5322()));
+        let text = format!(
+            "this identity's key is revoked{}: nobody believes its letters any more; write from a new one",
+            since.unwrap_or_default()
+        );
+        return Err(Reply::new(550, 7, 13, "").saying(text));
+    }
     let waiting = desk.queue_len().await.map_err(|error| desk.disk_reply(&error))?;
     if waiting + recipients.as_slice().len() > policy::QUEUE_LEN_MAX {
         return Err(Reply::new(
@@ -50,7 +60,7 @@ pub async fn begin(desk: &Arc<Desk>, recipients: &Recipients) -> Result<Parcel, 
             "the queue is full; cancel some of what waits, or try again later",
         ));
     }
-    let leaving = Leaving { recipients: recipients.clone(), why: "you wrote to them" };
+    let leaving = Leaving { recipients: recipients.clone(), why: "you wrote to them", behalf: None };
     Ok(Parcel::new(desk.clone(), Kind::Leaving(leaving)))
 }
 
@@ -65,7 +75,7 @@ pub(super) async fn post(
     let recipients = Recipients::new([to.clone()]).expect("it is one");
     // The limits of the queue hold for these letters too.
     drop(begin(desk, &recipients).await?);
-    let mut parcel = Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients, why }));
+    let mut parcel = Parcel::new(desk.clone(), Kind::Leaving(Leaving { recipients, why, behalf: None }));
     parcel.write(letter).await;
     match parcel.file().await? {
         Filed::Leaving(submitted) => Ok(submitted),
@@ -74,9 +84,21 @@ pub(super) async fn post(
 }
 
 /// Makes the header ready; gives what belongs to the author's copy and the header as it goes out.
-pub(super) fn prepare(desk: &Desk, block: &[u8]) -> Result<(Head, Vec<u8>), Reply> {
-    let mut prepared = prepare::prepare(block, desk.identity.names(), desk.now(), desk.draw())
+pub(super) async fn prepare(
+    desk: &Desk,
+    leaving: &mut Leaving,
+    block: &[u8],
+) -> Result<(Head, Vec<u8>), Reply> {
+    let names = desk.identity.names();
+    let other = prepare::other_author(block, names);
+    let leave = match &other {
+        Some(other) => desk.leave_of(other).await.map_err(|error| desk.disk_reply(&error))?,
+        None => None,
+    };
+    let behalf = other.as_ref().filter(|_| leave.is_some());
+    let mut prepared = prepare::prepare_as(block, names, behalf, desk.now(), desk.draw())
         .map_err(|error| refusal(&error))?;
+    leaving.behalf = leave.map(serde_bytes::ByteBuf::from);
     let header = std::mem::take(&mut prepared.header);
     Ok((Head::Leaving(Box::new(prepared)), header))
 }
@@ -117,7 +139,7 @@ pub(super) async fn keep(
     // The mail program files its own copy under the Message-ID that it gave.
     let given = prepared.replaced_message_id.unwrap_or(prepared.message_id);
     let sent_id = MessageIdHash::of(given.as_bytes());
-    let prefix = prepared.sent_prefix;
+    let (prefix, behalf) = (prepared.sent_prefix, leaving.behalf);
     let kept = desk
         .store
         .write(move |tx| {
@@ -131,6 +153,7 @@ pub(super) async fn keep(
                 for to in &others {
                     let id = ids[&to.onion];
                     let entry = Entry::new(letter, id, from.clone(), to.clone(), size, now, outbox.0);
+                    let entry = Entry { behalf: behalf.clone(), ..entry };
                     tx.queue().push(letter, &entry)?;
                 }
             }

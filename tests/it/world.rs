@@ -113,7 +113,7 @@ impl World {
     pub(crate) async fn add(&mut self, name: &str) -> NodeId {
         let id = NodeId(self.people.len());
         let now = UnixTime::from(self.network.true_time());
-        let words = RecoveryWords::from_entropy(self.draw(id, "words"));
+        let words = self.words(id);
         let local = LocalPart::parse(name).expect("a test gives a sound name");
         let identity = Identity::from_words(&words, local, now);
         self.people.push(Person {
@@ -253,6 +253,11 @@ impl World {
         self.living(id).node.clone()
     }
 
+    /// The recovery words that the person has on paper.
+    pub(crate) fn words(&self, id: NodeId) -> RecoveryWords {
+        RecoveryWords::from_entropy(self.draw(id, "words"))
+    }
+
     /// `name@….onion`.
     pub(crate) fn address(&self, id: NodeId) -> String {
         self.person(id).address.full()
@@ -365,11 +370,18 @@ impl World {
     /// # Panics
     /// If the node refuses.
     pub(crate) async fn command(&self, id: NodeId, request: Request) -> Value {
+        match self.try_command(id, request).await {
+            Ok(value) => value,
+            Err(failure) => panic!("the node refuses: {failure}"),
+        }
+    }
+
+    /// The same, where the node may refuse; what it says then.
+    pub(crate) async fn try_command(&self, id: NodeId, request: Request) -> Result<Value, String> {
         let office = Office { desk: self.living(id).node.desk.clone(), protected: false, live: None };
         match office.perform(request, &mut tokio::io::empty()).await {
-            Ok(Given::Value(value)) => value,
-            Ok(Given::Letter(value, _)) => value,
-            Err(failure) => panic!("the node refuses: {failure:?}"),
+            Ok(Given::Value(value) | Given::Letter(value, _)) => Ok(value),
+            Err(failure) => Err(failure.to_string()),
         }
     }
 

@@ -1,8 +1,12 @@
 //! The command line as clap sees it: every command, flag and help text.
 
+mod keys;
+
 use crate::model::trust::{Method, Tier};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+
+pub(crate) use keys::{Delegate, Revoke, Successor};
 
 /// The heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -92,6 +96,12 @@ pub(crate) enum Command {
     Invite(Invite),
     /// Take up an invitation: you know who invites you, and they get a letter.
     Accept(Accept),
+    /// Say that your key is in wrong hands, for ever; needs your 24 words, or the certificate.
+    Revoke(Revoke),
+    /// Name the address that comes after yours; needs your 24 words.
+    Successor(Successor),
+    /// Let somebody write on your behalf for a while.
+    Delegate(Delegate),
     /// Print a completion script for your shell.
     Completions {
         /// Which shell.
@@ -111,6 +121,9 @@ pub(crate) struct Up {
     /// Port on 127.0.0.1 where mail programs send (SMTP submission); 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 1587)]
     pub smtp_port: u16,
+    /// Write the revocation certificate of a new identity to this new file (see: onionskin init --help).
+    #[arg(long, value_name = "FILE")]
+    pub revocation: Option<PathBuf>,
     /// Use another network than the public Tor network: the file of a private Tor network, or sim:SOCKET.
     #[arg(long, value_name = "FILE|sim:SOCKET")]
     pub network: Option<String>,
@@ -128,6 +141,10 @@ pub(crate) struct Init {
     /// Do not ask for a passphrase; the disk is then unprotected.
     #[arg(long)]
     pub no_passphrase: bool,
+    /// Also write a revocation certificate to this new file: with it you can say one day, without your words, that
+    /// your key is in wrong hands. Keep it apart from this machine.
+    #[arg(long, value_name = "FILE")]
+    pub revocation: Option<PathBuf>,
 }
 
 /// A command with nothing but `--json`.
@@ -181,6 +198,9 @@ pub(crate) struct Send {
     /// The text; without it, standard input is read.
     #[arg(short, long)]
     pub message: Option<String>,
+    /// Write on behalf of this address, whose owner let you (see: onionskin delegate --list).
+    #[arg(long, value_name = "ADDRESS")]
+    pub behalf: Option<String>,
     /// Attach a file; may be given several times.
     #[arg(short, long, value_name = "FILE")]
     pub attach: Vec<PathBuf>,
@@ -304,6 +324,24 @@ pub(crate) enum Contacts {
     },
     /// Show all decisions.
     Log,
+    /// Follow somebody who named a new address: it becomes to you what the old one is.
+    Follow {
+        /// Whom, by the old address.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+        /// You have checked the new address with them.
+        #[arg(long)]
+        checked: bool,
+    },
+    /// Pass the revocation of somebody on. Those to whom you do learn that you know them; nobody else does.
+    PassOn {
+        /// Whose.
+        #[arg(value_name = "ADDRESS")]
+        who: String,
+        /// To whom.
+        #[arg(required = true, value_name = "TO")]
+        to: Vec<String>,
+    },
 }
 
 /// `onionskin trust …`

@@ -3,14 +3,19 @@
 use crate::face::cli::args::{Contacts, Trust};
 use crate::face::cli::exit::Failure;
 use crate::face::cli::show::{as_json, clean, rows, text};
-use crate::face::cli::{Place, line, print};
+use crate::face::cli::{Place, keys, line, print};
 use crate::face::control::{Ask, Request};
 use crate::model::trust::Tier;
 use serde_json::Value;
 
 /// `onionskin contacts …`
 pub(super) async fn contacts(at: &Place, command: Option<Contacts>, json: bool) -> Result<(), Failure> {
-    let (ask, shown): (Ask, fn(&Value) -> Result<(), Failure>) = match command.unwrap_or(Contacts::List) {
+    let command = match command.unwrap_or(Contacts::List) {
+        Contacts::Follow { who, checked } => return keys::follow(at, who, checked, json).await,
+        Contacts::PassOn { who, to } => return keys::pass_on(at, who, to, json).await,
+        command => command,
+    };
+    let (ask, shown): (Ask, fn(&Value) -> Result<(), Failure>) = match command {
         Contacts::List => (Ask::List, list),
         Contacts::Show { who } => (Ask::Show { who }, show),
         Contacts::Rename { who, name } => (Ask::Rename { who, name }, renamed),
@@ -18,7 +23,7 @@ pub(super) async fn contacts(at: &Place, command: Option<Contacts>, json: bool) 
         Contacts::Know { who } => (Ask::Decide { who, tier: Tier::Known }, decided),
         Contacts::Block { who } => (Ask::Decide { who, tier: Tier::Blocked }, decided),
         Contacts::Undo { number } => (Ask::Undo { number }, undone),
-        Contacts::Log => (Ask::Log, log),
+        Contacts::Log | Contacts::Follow { .. } | Contacts::PassOn { .. } => (Ask::Log, log),
     };
     let value = at.ask(Request::Contacts { ask }).await?;
     if json { as_json(&value) } else { shown(&value) }

@@ -36,6 +36,9 @@ pub(super) async fn send(at: &Place, args: Send) -> Result<(), Failure> {
     // Who it is from, the node knows best.
     let mut builder =
         mail_builder::MessageBuilder::new().to(to).subject(args.subject.as_str()).text_body(text);
+    if let Some(behalf) = &args.behalf {
+        builder = builder.from(bare_address(behalf));
+    }
     let mut left = ATTACHED_LEN_MAX;
     for path in &args.attach {
         let file = read_file(path, &mut left)?;

@@ -3,10 +3,11 @@
 use crate::face::cli::args::Init;
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::{self, Made};
-use crate::face::cli::{Place, line, must_print};
+use crate::face::cli::{Place, keys, line, must_print, shown};
 use crate::model::identity::{Identity, RecoveryWords};
 use crate::model::policy;
 use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Longest text read for recovery words, in bytes: 24 words, numbered, on paper-like lines.
@@ -23,6 +24,7 @@ pub(super) async fn init(at: &Place, args: Init) -> Result<(), Failure> {
         true => {
             let words = read_words()?;
             household::make(&at.dir, &words, name, &passphrase, |identity, protected| {
+                certify(at, args.revocation.as_deref(), &words)?;
                 line(format_args!("Your identity is back: {}", identity.address().full()))?;
                 protection(protected)
             })
@@ -31,7 +33,7 @@ pub(super) async fn init(at: &Place, args: Init) -> Result<(), Failure> {
         false => {
             let words = RecoveryWords::from_entropy(household::entropy()?);
             household::make(&at.dir, &words, name, &passphrase, |identity, protected| {
-                announce(identity, &words, protected)
+                announce(at, identity, &words, protected, args.revocation.as_deref())
             })
             .await?
         }
@@ -54,7 +56,14 @@ pub(super) fn name_of(text: &str) -> Result<crate::model::address::LocalPart, Fa
 }
 
 /// Shows a new identity: address first, then the words. It fails if they cannot be shown.
-pub(super) fn announce(identity: &Identity, words: &RecoveryWords, protected: bool) -> Result<(), Failure> {
+pub(super) fn announce(
+    at: &Place,
+    identity: &Identity,
+    words: &RecoveryWords,
+    protected: bool,
+    revocation: Option<&Path>,
+) -> Result<(), Failure> {
+    certify(at, revocation, words)?;
     let mut text = Zeroizing::new(format!(
         "Your mail address is\n\n    {}\n\n\
          These 24 words bring your address back if this machine is lost. They are shown this once.\n\
@@ -72,7 +81,23 @@ pub(super) fn announce(identity: &Identity, words: &RecoveryWords, protected: bo
         Failure::new(Exit::Io, format_args!("the recovery words could not be shown: {error}"))
             .hint("no identity was made; run the command again where its output can be read")
     })?;
+    if revocation.is_none() {
+        line(format_args!(
+            "If your key is ever stolen, these words revoke it (onionskin revoke). A certificate that can do only\n\
+             that, without the words, is made by: onionskin revoke --make FILE\n"
+        ))?;
+    }
     protection(protected)
+}
+
+/// Writes the revocation certificate, if a file was named for it.
+fn certify(at: &Place, file: Option<&Path>, words: &RecoveryWords) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    keys::write_beforehand(at, file, words)?;
+    line(format_args!(
+        "Your revocation certificate is in {}. Keep it apart from this machine.\n",
+        shown(file)
+    ))
 }
 
 fn protection(protected: bool) -> Result<(), Failure> {
@@ -84,7 +109,7 @@ fn protection(protected: bool) -> Result<(), Failure> {
     ))
 }
 
-fn read_words() -> Result<RecoveryWords, Failure> {
+pub(super) fn read_words() -> Result<RecoveryWords, Failure> {
     if std::io::stdin().is_terminal() {
         eprintln!("Type your 24 words, in order, on one or several lines; then Ctrl-D:");
     }

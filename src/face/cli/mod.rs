@@ -4,6 +4,7 @@
 //! * `household`: the data directory; `passphrase`: where it comes from
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
 //! * `doctor`: what is wrong and what to do about it
+//! * `keys`: `revoke`, `successor`, `delegate`
 //! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
 //! * `introduce`: `introduce`, `vouch`; `invite`: `invite`, `accept`; `qr`: what a camera reads
 
@@ -15,6 +16,7 @@ pub(crate) mod exit;
 pub(crate) mod household;
 mod introduce;
 mod invite;
+mod keys;
 mod letters;
 mod make;
 pub(crate) mod passphrase;
@@ -94,6 +96,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Vouch(args) => introduce::vouch(&at, args).await,
         Command::Invite(args) => invite::invite(&at, args).await,
         Command::Accept(args) => invite::accept(&at, args).await,
+        Command::Revoke(revoke) => keys::revoke(&at, revoke).await,
+        Command::Successor(successor) => keys::successor(&at, successor).await,
+        Command::Delegate(delegate) => keys::delegate(&at, delegate).await,
         Command::Completions { .. } => Ok(()),
     }
 }

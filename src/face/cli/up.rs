@@ -60,7 +60,9 @@ async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>), F
     if !household::has_identity(&at.dir) {
         let name = make::name_of(args.name.as_deref().unwrap_or(policy::NAME_DEFAULT))?;
         let words = RecoveryWords::from_entropy(household::entropy()?);
-        let show = |identity: &Identity, protected| make::announce(identity, &words, protected);
+        let show = |identity: &Identity, protected| {
+            make::announce(at, identity, &words, protected, args.revocation.as_deref())
+        };
         return match household::make(&at.dir, &words, name, &at.passphrase, show).await? {
             Made::New(household, desk) => {
                 line(format_args!(""))?;
@@ -68,6 +70,13 @@ async fn open_or_make(at: &Place, args: &Up) -> Result<(Household, Arc<Desk>), F
             }
             Made::Before(household, desk) => Ok((household, desk)),
         };
+    }
+    if args.revocation.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--revocation is for a new identity; this one is there already",
+        )
+        .hint("with your words: onionskin revoke --make FILE"));
     }
     let disk = match household::turn(&at.dir).await? {
         Turn::Ours(disk) => disk,

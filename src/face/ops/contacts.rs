@@ -22,7 +22,7 @@ const ALIKE_MAX: usize = 10;
 
 /// All that is asked for an answer about people.
 pub(super) struct People {
-    own: OnionAddress,
+    pub(super) own: OnionAddress,
     contacts: BTreeMap<OnionAddress, ContactRecord>,
     web: std::sync::Arc<View>,
     agreed: Option<UnixTime>,

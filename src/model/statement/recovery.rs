@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest reason of a revocation, in bytes.
 pub const REASON_LEN_MAX: usize = 500;
+/// The `since` of a revocation that was made beforehand, before anybody could know: 9999-12-31T23:59:59Z.
+pub const SINCE_UNKNOWN: UnixTime = UnixTime(253_402_300_799);
 /// Longest chain of successors.
 pub const CHAIN_MAX: usize = 10;
 
@@ -40,6 +42,11 @@ pub struct Successor {
 }
 
 impl Revocation {
+    /// Since when the key is in wrong hands; none if it was made before anybody could know.
+    pub fn compromised(&self) -> Option<UnixTime> {
+        (self.since < SINCE_UNKNOWN).then_some(self.since)
+    }
+
     fn check_fields(&self) -> Result<(), StatementError> {
         check_text(&self.reason, REASON_LEN_MAX)
     }

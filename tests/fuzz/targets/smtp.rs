@@ -169,7 +169,7 @@ fn at_onion(wire: &[u8], rng: &mut StdRng) -> u64 {
 }
 
 fn at_submission(wire: &[u8], rng: &mut StdRng) -> u64 {
-    at_port(|| Role::Submission { seed: [5; 32], decoy: [6; 32] }, wire, rng)
+    at_port(|| Role::Submission { seed: [5; 32], decoy: [6; 32], others: Vec::new() }, wire, rng)
 }
 
 /// The same is heard, kept and answered however the bytes are split, and nothing is kept that may not be.
@@ -436,7 +436,8 @@ fn sasl(input: &[u8], _: &mut StdRng) -> u64 {
     let mut lines = input.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
     let mechanism = if first.starts_with(b"PLAIN") { Mechanism::Plain } else { Mechanism::ScramSha256 };
-    let mut exchange = Exchange::new(mechanism, Entropy { nonce: [7; 24], decoy: [6; 32] });
+    let mut exchange =
+        Exchange::new(mechanism, Entropy { nonce: [7; 24], decoy: [6; 32], others: Vec::new() });
     let verifier = Verifier::from_password("secret", b"0123456789abcdef", 1);
     let mut steps = Vec::new();
     for line in lines.take(8) {

@@ -108,6 +108,7 @@ impl Server {
             (Role::Onion { .. }, Some(proved), ReversePath::Onion(from)) if from.onion == proved => Ok(()),
             (Role::Onion { .. }, Some(_), _) => Err(replies::NOT_YOURS),
             (Role::Submission { .. }, _, ReversePath::Onion(from)) if self.config.names.owns(from) => Ok(()),
+            (Role::Submission { others, .. }, _, ReversePath::Onion(from)) if others.contains(from) => Ok(()),
             (Role::Submission { .. }, ..) => Err(replies::NOT_THIS_IDENTITY),
         }
     }

@@ -37,7 +37,7 @@ impl Server {
                     None => self.mistake(&replies::NO_RESPONSE),
                 }
             }
-            Role::Submission { seed, decoy } => match Mechanism::from_name(mechanism) {
+            Role::Submission { seed, decoy, .. } => match Mechanism::from_name(mechanism) {
                 Some(mechanism) => self.login(Exchange::new(mechanism, self.entropy(&seed, decoy)), initial),
                 None => self.mistake(&replies::MECHANISM),
             },

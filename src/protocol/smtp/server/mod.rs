@@ -52,6 +52,8 @@ pub enum Role {
         seed: [u8; 32],
         /// The node's own, always the same (see [`crate::protocol::sasl::Entropy`]).
         decoy: [u8; 32],
+        /// Addresses of others in whose name this identity may write.
+        others: Vec<crate::model::address::MailAddress>,
     },
 }
 

@@ -44,7 +44,7 @@ pub(super) fn onion_role() -> Role {
 }
 
 pub(super) fn submission_role() -> Role {
-    Role::Submission { seed: [5; 32], decoy: [6; 32] }
+    Role::Submission { seed: [5; 32], decoy: [6; 32], others: Vec::new() }
 }
 
 /// Ann (1), who has dialled Bob (2).
