@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 /// One statement that a letter brought.
 pub(super) enum Affair {
     /// Somebody introduces somebody.
-    Introduction(Verified<Introduction>, Verified<Card>),
+    Introduction(Box<(Verified<Introduction>, Verified<Card>)>),
     /// Somebody vouches for us.
     Vouch(Verified<Vouch>),
     /// A key was revoked; to be checked against the Card that is pinned.

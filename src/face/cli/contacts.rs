@@ -8,6 +8,9 @@ use crate::face::control::{Ask, Request};
 use crate::model::trust::Tier;
 use serde_json::Value;
 
+/// How an answer is shown.
+type Show = fn(&Value) -> Result<(), Failure>;
+
 /// `onionskin contacts …`
 pub(super) async fn contacts(at: &Place, command: Option<Contacts>, json: bool) -> Result<(), Failure> {
     let command = match command.unwrap_or(Contacts::List) {
@@ -15,7 +18,7 @@ pub(super) async fn contacts(at: &Place, command: Option<Contacts>, json: bool) 
         Contacts::PassOn { who, to } => return keys::pass_on(at, who, to, json).await,
         command => command,
     };
-    let (ask, shown): (Ask, fn(&Value) -> Result<(), Failure>) = match command {
+    let (ask, shown): (Ask, Show) = match command {
         Contacts::List => (Ask::List, list),
         Contacts::Show { who } => (Ask::Show { who }, show),
         Contacts::Rename { who, name } => (Ask::Rename { who, name }, renamed),
@@ -31,7 +34,7 @@ pub(super) async fn contacts(at: &Place, command: Option<Contacts>, json: bool) 
 
 /// `onionskin trust …`
 pub(super) async fn trust(at: &Place, command: Trust, json: bool) -> Result<(), Failure> {
-    let (ask, shown): (Ask, fn(&Value) -> Result<(), Failure>) = match command {
+    let (ask, shown): (Ask, Show) = match command {
         Trust::Why { who } => (Ask::Why { who }, why),
         Trust::Graph { dot: true, .. } => (Ask::Graph, |value| print(text(&value["dot"]).as_bytes())),
         Trust::Graph { .. } => (Ask::Graph, |value| print(text(&value["svg"]).as_bytes())),

@@ -98,7 +98,7 @@ mod tests {
         let lines: Vec<Vec<char>> = picture.lines().map(|line| line.chars().collect()).collect();
         let luma = |x: usize, y: usize| {
             let half = lines.get(y / SCALE / 2).and_then(|line| line.get(x / SCALE)).copied().unwrap_or(' ');
-            let dark = if y / SCALE % 2 == 0 { ['█', '▀'] } else { ['█', '▄'] };
+            let dark = if (y / SCALE).is_multiple_of(2) { ['█', '▀'] } else { ['█', '▄'] };
             if dark.contains(&half) { 0 } else { 255 }
         };
         assert_eq!(read(lines[0].len() * SCALE, luma), text);
