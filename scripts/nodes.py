@@ -3,6 +3,7 @@
 A Node is one data directory and at most one process of `onionskin up`. Everything goes through the real faces: the
 command line, submission and IMAP. Only the Python standard library is used.
 """
+import email
 import imaplib
 import json
 import os
@@ -158,6 +159,20 @@ class Node:
                 raise Failed(f"{self.name}: FETCH of {len(wanted)} letters gave {kind} and {len(found)}")
             yield from found
         session.logout()
+
+
+def acquaint(*people):
+    """Lets all of them know each other, as people do who have met: their letters then come to INBOX, not to Requests."""
+    for one in people:
+        for other in people:
+            if other is not one:
+                one.command("contacts", "know", other.address)
+
+
+def field_of(letter, name):
+    """The values of a header field, each on one line, in their order."""
+    head = email.message_from_bytes(letter.partition(b"\r\n\r\n")[0])
+    return [" ".join(value.split()) for value in head.get_all(name, [])]
 
 
 def descendants(pid):
