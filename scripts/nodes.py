@@ -7,6 +7,7 @@ import email
 import imaplib
 import json
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -39,7 +40,7 @@ class Node:
         self.wrapper = list(wrapper)  # a command that the node is started through, such as `testnet exec`
         self.process = None
         self.log = open(f"{data_dir}.log", "ab")
-        self.address = self.user = self.password = self.imap = self.smtp = None
+        self.address = self.words = self.user = self.password = self.imap = self.smtp = None
 
     def command(self, *args, **kwargs):
         """Runs a command of the CLI on this node's data; gives what it printed."""
@@ -52,8 +53,9 @@ class Node:
         return done.stdout
 
     def init(self):
-        """Makes the identity, without a passphrase."""
-        self.command("init", "--name", self.name, "--no-passphrase")
+        """Makes the identity, without a passphrase, and keeps its recovery words."""
+        said = self.command("init", "--name", self.name, "--no-passphrase").decode()
+        self.words = " ".join(re.findall(r"\d+\. ([a-z]+)", said))
         self.address = json.loads(self.command("address", "--json"))["address"]
 
     def start(self):
@@ -162,7 +164,7 @@ class Node:
 
 
 def acquaint(*people):
-    """Lets all of them know each other, as people do who have met: their letters then come to INBOX, not to Requests."""
+    """Lets all of them know each other, as people do who have met: letters then come to INBOX, not to Requests."""
     for one in people:
         for other in people:
             if other is not one:
