@@ -408,7 +408,7 @@ def resumed(world, _):
             talk.send(envelope(world, sender, len(first), key_id(key), more))
             code, text = talk.expect(250, 355)
             talk.expect(250)
-            at = int(text.split()[1]) if code == 355 else 0
+            at = int(text.split()[0]) if code == 355 else 0
             talk.send(f"BDAT {len(first) - at} LAST\r\n".encode() + (second if code == 355 else second[:half])[at:])
             if code != 355:
                 break
