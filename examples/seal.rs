@@ -2,14 +2,15 @@
 //!
 //! `seal keys SEED` prints recipient and identity of the prekey that grows from 64 hexadecimal digits; `seal seal
 //! SEED RECIPIENT` seals standard input under an empty-worded header, and `seal open IDENTITY` opens it again;
-//! `seal plain IDENTITY` opens any age file for one post-quantum key. `seal speed` measures and prints JSON.
+//! `seal plain IDENTITY` opens any age file for one post-quantum key. `seal raw SEED KEY` seals standard input as it is,
+//! which need be no letter, for a prekey in hexadecimal digits. `seal speed` measures and prints JSON.
 //! Run it with `cargo run --release --no-default-features --example seal -- speed`.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem as _};
 use onionskin::model::seal::inside::{HeaderPart, Layout};
-use onionskin::model::seal::{Opener, PublicPrekey, Sealer, SecretPrekey, age_keys};
+use onionskin::model::seal::{CHUNK_LEN, Opener, PublicPrekey, Sealer, SecretPrekey, age_keys};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -35,11 +36,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             let to = age_keys::parse_recipient(recipient).ok_or("no recipient of the post-quantum kind")?;
             put(&seal(&to, &seed_of(seed)?, HEADER, &standard_input()?)?)
         }
+        ["raw", seed, key] => {
+            let key = data_encoding::HEXLOWER_PERMISSIVE.decode(key.as_bytes())?;
+            put(&seal_raw(&PublicPrekey::from_bytes(&key)?, &seed_of(seed)?, &standard_input()?))
+        }
         ["plain", identity] => put(&open(identity, &standard_input()?)?),
         ["open", identity] => put(&letter_in(&open(identity, &standard_input()?)?)?),
         ["speed"] => speed(),
         _ => {
-            Err("usage: seal keys SEED | seal SEED RECIPIENT | open IDENTITY | plain IDENTITY | speed".into())
+            let words = "keys SEED | seal SEED RECIPIENT | open IDENTITY | plain IDENTITY | raw SEED KEY | speed";
+            Err(format!("usage: seal {words}").into())
         }
     }
 }
@@ -76,6 +82,19 @@ fn seal(to: &PublicPrekey, seed: &[u8; 32], header: &[u8], letter: &[u8]) -> Res
         file.extend_from_slice(&chunk);
     }
     Ok(file)
+}
+
+/// Seals any plaintext, in whole chunks and a last one, with no header, no length and no padding.
+fn seal_raw(to: &PublicPrekey, seed: &[u8; 32], plain: &[u8]) -> Vec<u8> {
+    let sealer = Sealer::new(to, seed, plain);
+    let mut file = sealer.head().to_vec();
+    let chunks = plain.len().div_ceil(CHUNK_LEN).max(1);
+    for no in 0..chunks {
+        let mut chunk = plain[no * CHUNK_LEN..plain.len().min((no + 1) * CHUNK_LEN)].to_vec();
+        sealer.seal_chunk(no as u64, no + 1 == chunks, &mut chunk);
+        file.extend_from_slice(&chunk);
+    }
+    file
 }
 
 fn open(identity: &str, file: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -3,9 +3,11 @@
 A Node is one data directory and at most one process of `onionskin up`. Everything goes through the real faces: the
 command line, submission and IMAP. Only the Python standard library is used.
 """
+import email
 import imaplib
 import json
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -38,7 +40,7 @@ class Node:
         self.wrapper = list(wrapper)  # a command that the node is started through, such as `testnet exec`
         self.process = None
         self.log = open(f"{data_dir}.log", "ab")
-        self.address = self.user = self.password = self.imap = self.smtp = None
+        self.address = self.words = self.user = self.password = self.imap = self.smtp = None
 
     def command(self, *args, **kwargs):
         """Runs a command of the CLI on this node's data; gives what it printed."""
@@ -51,8 +53,9 @@ class Node:
         return done.stdout
 
     def init(self):
-        """Makes the identity, without a passphrase."""
-        self.command("init", "--name", self.name, "--no-passphrase")
+        """Makes the identity, without a passphrase, and keeps its recovery words."""
+        said = self.command("init", "--name", self.name, "--no-passphrase").decode()
+        self.words = " ".join(re.findall(r"\d+\. ([a-z]+)", said))
         self.address = json.loads(self.command("address", "--json"))["address"]
 
     def start(self):
@@ -158,6 +161,20 @@ class Node:
                 raise Failed(f"{self.name}: FETCH of {len(wanted)} letters gave {kind} and {len(found)}")
             yield from found
         session.logout()
+
+
+def acquaint(*people):
+    """Lets all of them know each other, as people do who have met: letters then come to INBOX, not to Requests."""
+    for one in people:
+        for other in people:
+            if other is not one:
+                one.command("contacts", "know", other.address)
+
+
+def field_of(letter, name):
+    """The values of a header field, each on one line, in their order."""
+    head = email.message_from_bytes(letter.partition(b"\r\n\r\n")[0])
+    return [" ".join(value.split()) for value in head.get_all(name, [])]
 
 
 def descendants(pid):

@@ -231,7 +231,7 @@ def flags(world, _):
 @case("all letters 64 times in one FETCH that nobody reads")
 def never_reads(world, held):
     for _ in range(4):
-        talk = world.imap()
+        talk = world.imap("Requests")
         held.append(talk.stream)
         talk.send("a FETCH 1:* (" + " ".join(["BODY.PEEK[]", "BODY.PEEK[TEXT]"] * 30) + ")\r\n")
     time.sleep(0.5)

@@ -38,8 +38,9 @@ def letter(name, wire=True):
             CASES.append((f"{name}, refused", "onion", lambda world, held: comes(world, held, "onion")))
             CASES.append((f"{name}, refused", "submission", lambda world, held: comes(world, held, "submission")))
             CASES.append((f"{name}, by APPEND", "imap", appended))
+        mailbox = "Requests" if wire else "INBOX"
         for way, items in WAYS:
-            CASES.append((f"{name}, {way}", "imap", lambda world, _, items=items: read(world, items)))
+            CASES.append((f"{name}, {way}", "imap", lambda world, _, items=items: read(world, mailbox, items)))
         return function
     return add
 
@@ -68,9 +69,9 @@ WAYS = [
 ]
 
 
-def read(world, items):
+def read(world, mailbox, items):
     """Asks for the newest letter; whatever it is, each answer is OK, or a NO with a reason."""
-    with world.imap() as talk:
+    with world.imap(mailbox) as talk:
         uids = talk.ok("UID SEARCH NOT SUBJECT probe")
         newest = uids[0].split()[-1].decode()
         for item in items:
@@ -250,7 +251,7 @@ def forged_lines(world, _):
 
 def crowd(world, _):
     """Hundreds of bombs at once in one mailbox: what is asked of all of them together stays small in memory."""
-    with world.imap() as talk:
+    with world.imap("Requests") as talk:
         lines = talk.ok("FETCH 1:* (UID RFC822.SIZE)")
         assert len(lines) > 20
         talk.ok("COPY 1:20 Archive") if b"Archive" in b"".join(talk.ok('LIST "" *')) else None

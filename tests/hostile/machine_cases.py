@@ -74,11 +74,10 @@ def full_disk(binary, hub_socket, directory):
     carl.start()  # it comes up on a full disk, with everything that it acknowledged
     check(place, kept)
     with place.imap() as talk:
-        talk.ok("STORE 2:* +FLAGS.SILENT (\\Deleted)")
-        talk.ok("EXPUNGE")
-        talk.ok("SELECT Sent")
-        talk.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
-        talk.ok("EXPUNGE")
+        for mailbox in ("INBOX", "Requests", "Sent"):
+            talk.ok(f"SELECT {mailbox}")
+            talk.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")
+            talk.ok("EXPUNGE")
 
     def taken_again():
         with place.talk("onion") as talk:
@@ -90,12 +89,13 @@ def full_disk(binary, hub_socket, directory):
 
 def check(place, kept):
     """Every letter that was acknowledged is there, whole."""
-    found = place.subjects()
+    found = place.subjects("INBOX") + place.subjects("Requests")
     missing = [subject for subject in kept if subject not in found]
     assert not missing, missing
     assert len([one for one in found if one.startswith("letter")]) == len(kept), found
-    for text in place.bob.letters():
-        assert b"Subject: letter" not in text or text.endswith(b"z\r\n"), text[-100:]
+    for mailbox in ("INBOX", "Requests"):
+        for text in place.bob.letters(mailbox):
+            assert b"Subject: letter" not in text or text.endswith(b"z\r\n"), text[-100:]
 
 
 def read_only_disk(binary, hub_socket, directory):
@@ -156,7 +156,7 @@ def damaged_letters(binary, hub_binary, place, directory):
             segment.write(bytes([byte ^ 1 << rng.randrange(8)]))
     carl.start()
     read = refused = 0
-    with own.imap() as talk:
+    with own.imap("Requests") as talk:
         for uid in talk.ok("UID SEARCH ALL")[0].split()[2:]:
             lines, tagged = talk.command(b"UID FETCH " + uid + b" BODY.PEEK[]")
             if tagged.startswith(b"OK"):
@@ -171,7 +171,7 @@ def damaged_letters(binary, hub_binary, place, directory):
     assert "damaged" in troubles(carl), carl.status()
     with own.talk("onion") as talk:
         own.letter(talk, "onion", "after the damage", b"x\r\n")
-    with own.imap() as talk:
+    with own.imap("Requests") as talk:
         assert talk.ok('UID SEARCH SUBJECT "after the damage"')[0].split()[2:], "a later letter is not found"
     carl.stop()
 
@@ -221,6 +221,7 @@ def clock_off(days):
         hub.stdout.readline()
         try:
             carl, dora, absent = (node_in(name, binary, directory, socket) for name in ("carl", "dora", "absent"))
+            nodes.acquaint(carl, dora)
             absent.stop()
             nodes.wait_until("status says it", 20, lambda: "clock" in troubles(carl))
             with carl.submission() as session:

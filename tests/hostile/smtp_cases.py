@@ -127,7 +127,7 @@ def smuggling(world, face, end, is_content):
     else:
         # One answer to the one letter, with a text that says what was wrong; nothing behind it is looked at.
         assert codes(said) == [554] and b"CRLF" in said, said
-    subjects = world.subjects()
+    subjects = world.subjects(world.folder(face))
     assert evil not in subjects and (outer in subjects) == is_content, subjects[-4:]
 
 
@@ -146,7 +146,7 @@ def bare_ends(world, face, _):
     for bad in (b"NOOP\nNOOP\r\n", b"NOOP\rNOOP\r\n", b"NOOP\r\r\n", b"\n\r\n", b"RCPT TO:<a\r@b>\r\n"):
         with world.talk(face) as talk:
             refused_and_closed(talk.flood([bad, b"NOOP\r\n"]), 500)
-    assert "bare" not in world.subjects()
+    assert "bare" not in world.subjects(world.folder(face))
 
 
 @case("commands pipelined behind DATA and behind its end")
@@ -158,13 +158,13 @@ def pipelined(world, face, _):
     with world.talk(face) as talk:
         said = codes(talk.flood([(one + two + "NOOP\r\nQUIT\r\n").encode()]))
         assert said == [250, 250, 354, 250] * 2 + [250, 221], said
-    assert world.subjects()[-2:] == [first, second] or {first, second} <= set(world.subjects()[-6:])
+    assert world.subjects(world.folder(face))[-2:] == [first, second] or {first, second} <= set(world.subjects(world.folder(face))[-6:])
     # DATA is refused: what follows it is taken for commands, and is no letter.
     with world.talk(face) as talk:
         said = codes(talk.flood([f"MAIL FROM:<{world.sender(face)}>\r\n".encode()
                                  + text.format(world.sender(face), "no letter").encode() + b"QUIT\r\n"]))
         assert said[0] == 250 and said[1] == 503 and all(code >= 500 for code in said[2:-1]), said
-    assert "no letter" not in world.subjects()
+    assert "no letter" not in world.subjects(world.folder(face))
 
 
 @case("a line of 10 MB and NULs inside DATA")
@@ -178,7 +178,7 @@ def long_text_line(world, face, _):
             code, text = talk.expect(554)
             assert "998" in text or "NUL" in text, text
             talk.say("NOOP\r\n", 250)
-    assert "long line" not in world.subjects()
+    assert "long line" not in world.subjects(world.folder(face))
 
 
 @case("a letter beyond the limit, without end")
@@ -199,7 +199,7 @@ def drop_inside(world, face, _):
             talk.send(envelope(world, face) + ("DATA\r\n" if number % 2 else "BDAT 100000 LAST\r\n"))
             [talk.expect(250), talk.expect(250)]
             talk.send(f"From: {world.sender(face)}\r\nSubject: dropped\r\n\r\n".encode() + b"half a letter\r\n" * 100)
-    assert "dropped" not in world.subjects()
+    assert "dropped" not in world.subjects(world.folder(face))
 
 
 @case("half closed in the middle of everything")

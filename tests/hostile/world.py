@@ -329,7 +329,12 @@ class World:
         talk.send(letter)
         return talk.expect(*expect)
 
-    def subjects(self, mailbox="INBOX"):
+    @staticmethod
+    def folder(face):
+        """Where letters that come in by this face are filed: a stranger's in Requests, one's own in INBOX."""
+        return "Requests" if face == "onion" else "INBOX"
+
+    def subjects(self, mailbox):
         with self.imap(mailbox) as talk:
             lines = talk.ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
         return [line.split(b"Subject: ", 1)[1].split(b"\r\n")[0].decode() for line in lines if b"Subject: " in line]

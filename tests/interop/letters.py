@@ -9,7 +9,7 @@ import smtplib
 import time
 
 import nodes
-from world import arrives, body_of, fetch, fresh, header_of
+from world import arrives, body_of, fetch, fresh, header_of, is_unverified
 
 ARRIVES_SECS = 60
 BIG_ARRIVES_SECS = 180
@@ -59,13 +59,15 @@ def bounced(server, subject):
     return nodes.wait_until(f"the report of {server.name}", ARRIVES_SECS, look, 0.2)[0]
 
 
-def its_letters_arrive_byte_for_byte_and_are_marked_unproved(node, server):
+def its_letters_arrive_byte_for_byte_in_requests_and_are_marked_unverified(node, server):
     subject = fresh("from a stock server")
     server.send([node.address], letter(server.address, node.address, subject, BODY,
-                                     f"Authentication-Results: {node.address.partition('@')[2]}; onion=pass\r\n"))
-    uid, seconds = arrives(node, subject, ARRIVES_SECS)
-    got = fetch(node, uid)
+                                     f"Authentication-Results: {node.address.partition('@')[2]}; onion=pass\r\n"
+                                     f"X-Onionskin-Verdict: trusted; signed and sealed by {node.address}\r\n"))
+    uid, seconds = arrives(node, subject, ARRIVES_SECS, mailbox="Requests")
+    got = fetch(node, uid, "Requests")
     same(BODY, body_of(got))
+    is_unverified(node, uid, got)
     parsed = email.message_from_bytes(got.partition(b"\r\n\r\n")[0])
     verdicts = [" ".join(text.split()) for text in parsed.get_all("Authentication-Results", [])]
     assert verdicts == [f"{node.address.partition('@')[2]}; onion=none"], f"the verdicts are {verdicts}"
@@ -84,14 +86,26 @@ def a_node_s_letters_arrive_byte_for_byte(node, server):
     return f"{seconds:.1f} s"
 
 
+def it_is_a_stranger_even_to_a_node_that_writes_to_it(node, server):
+    """Whom the person writes to is known. But nothing proves that a letter is from there."""
+    submit(node, server.address, fresh("first"), b"Do write back.\r\n")
+    nodes.wait_until("the node's queue is empty", 30, lambda: node.status()["waiting"] == 0)
+    known = json.loads(node.command("contacts", "--json", "show", server.address))
+    subject = fresh("the answer")
+    server.send([node.address], letter(server.address, node.address, subject, BODY))
+    uid, _ = arrives(node, subject, ARRIVES_SECS, mailbox="Requests")
+    is_unverified(node, uid, fetch(node, uid, "Requests"))
+    assert known["tier"] == "known", known
+
+
 def five_megabytes_go_both_ways(node, server):
     lines = os.urandom(38 * 1024).hex()
     block = "\r\n".join(lines[at:at + 76] for at in range(0, len(lines), 76)) + "\r\n"
     body = (block * (BIG_BYTES // len(block) + 1)).encode()
     subject = fresh("five megabytes out")
     server.send([node.address], letter(server.address, node.address, subject, body))
-    uid, there = arrives(node, subject, BIG_ARRIVES_SECS, 0.2)
-    same(body, body_of(fetch(node, uid)))
+    uid, there = arrives(node, subject, BIG_ARRIVES_SECS, 0.2, "Requests")
+    same(body, body_of(fetch(node, uid, "Requests")))
     subject = fresh("five megabytes back")
     submit(node, server.address, subject, body)
     got, back = delivered(server, subject, BIG_ARRIVES_SECS)
@@ -111,7 +125,7 @@ def its_letter_waits_while_the_node_is_away_and_arrives(node, server):
     begun = time.monotonic()
 
     def look():
-        if subject in node.header_values("Subject"):
+        if subject in node.header_values("Subject", "Requests"):
             return True
         server.retry()
         return False
@@ -183,7 +197,7 @@ def a_letter_for_two_and_one_for_nobody_reaches_the_two_that_exist(node, server)
     subject = fresh("for three")
     server.send([node.address, f"postmaster@{host}", f"no.such.name@{host}"],
                 letter(server.address, node.address, subject, b"One text.\r\n"))
-    arrives(node, subject, ARRIVES_SECS)
+    arrives(node, subject, ARRIVES_SECS, mailbox="Requests")
     assert b"Final-Recipient: rfc822; postmaster" not in bounced(server, subject)
 
 
@@ -201,7 +215,8 @@ def it_relays_nothing_for_callers_from_tor(node, server):
     return f"{code} {said.decode()}"
 
 
-ALL = [its_letters_arrive_byte_for_byte_and_are_marked_unproved, a_node_s_letters_arrive_byte_for_byte,
+ALL = [its_letters_arrive_byte_for_byte_in_requests_and_are_marked_unverified, a_node_s_letters_arrive_byte_for_byte,
+       it_is_a_stranger_even_to_a_node_that_writes_to_it,
        a_node_s_letter_waits_while_the_server_is_away_and_arrives, five_megabytes_go_both_ways,
        a_name_nobody_has_at_the_node_comes_back_with_the_node_s_words,
        a_name_nobody_has_at_the_server_comes_back_as_a_report, its_letter_to_echo_comes_back_with_the_reason,

@@ -530,7 +530,7 @@ impl Life {
     }
 
     async fn read_all(&mut self, id: NodeId, found: &mut Found) {
-        for name in ["INBOX", "Sent", "Outbox", "Drafts", "Trash"] {
+        for name in ["INBOX", "Requests", "Junk", "Sent", "Outbox", "Drafts", "Trash"] {
             let letters = self.world.mailbox(id, name).await;
             self.trace.line(format_args!("{id:?} has {} letters in {name}", letters.len()));
             letters.iter().for_each(|letter| self.trace.bytes(&letter.bytes));
@@ -539,6 +539,8 @@ impl Life {
                     self.faults.extend(self.ledger.look(id, &letters));
                     found.read(id, &letters);
                 }
+                // They know each other; what yet came here would be one more copy, or the only one.
+                "Requests" | "Junk" => found.read(id, &letters),
                 "Sent" => found.read_sent(&letters),
                 "Outbox" if !letters.is_empty() && self.world.queue(id).await.is_empty() => {
                     let stuck = letters.iter().map(|letter| letter.field("X-Letter")).collect::<Vec<_>>();

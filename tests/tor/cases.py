@@ -10,7 +10,8 @@ import time
 
 import leaks
 import nodes
-from world import (StockTor, arrives, body_of, fetch, fresh, header_of, mark_memory, memory, processes_about, testnet)
+from world import (StockTor, arrives, body_of, fetch, flags_of, fresh, header_of, is_unverified, mark_memory, memory,
+                   processes_about, testnet)
 
 BACK_SECS = 60  # after an absence or an outage
 PATIENCE_SECS = 300  # how long a late letter is waited for, to say how late it was
@@ -35,14 +36,25 @@ def letters_go_both_ways(world):
         assert body_of(letter) == f"{body}\r\n".encode(), "the body is not what was written"
         proof = header_of(letter, "Authentication-Results") or ""
         assert "pass" in proof, f"the author is not shown as proved: {proof}"
+        is_sealed(letter, target, uid, source)
         took.append(f"{seconds:.1f} s")
     return "arrived after " + " and ".join(took)
+
+
+def is_sealed(letter, reader, uid, author):
+    """The letter was signed by its author and sealed for its reader, who is told so."""
+    verdicts = nodes.field_of(letter, "X-Onionskin-Verdict")
+    start = f"known; signed and sealed by {author.address}"
+    assert len(verdicts) == 1 and verdicts[0].startswith(start), f"the verdicts are {verdicts}"
+    assert nodes.field_of(letter, "X-Onionskin-Signed"), "the signed header is not kept"
+    flags = flags_of(reader, uid)
+    assert not {"$Unsealed", "$Unverified"} & set(flags), f"the flags are {flags}"
 
 
 def echo_tells_a_proved_caller_when_its_letter_arrived(world):
     subject, begun = fresh("anybody there"), time.monotonic()
     echo = f"echo@{world.bob.address.partition('@')[2]}"
-    before = world.bob.letter_count()
+    before = world.bob.letter_count(), world.bob.letter_count("Requests")
     session = world.ann.submission()
     session.sendmail(world.ann.address, [echo], f"From: {world.ann.address}\r\nTo: {echo}\r\nSubject: {subject}\r\n\r\n")
     session.quit()
@@ -55,7 +67,7 @@ def echo_tells_a_proved_caller_when_its_letter_arrived(world):
     assert "pass" in header_of(answer, "Authentication-Results"), answer
     times = [line for line in body_of(answer).decode().splitlines() if " +0000" in line or " s later" in line]
     assert len(times) >= 3 and all(":00 +0000" in line for line in times if "+0000" in line), times
-    assert world.bob.letter_count() == before, "bob keeps it"
+    assert (world.bob.letter_count(), world.bob.letter_count("Requests")) == before, "bob keeps it"
     return f"there and back in {took:.1f} s; {' '.join(times[1].split())}"
 
 
@@ -76,7 +88,9 @@ def a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open(world)
         for port in 24, 26, 80, 143, 587, world.bob.imap, world.bob.smtp:
             answer = tor.connect(host, port)
             assert isinstance(answer, int), f"port {port} is open"
-    arrives(world.bob, subject, BACK_SECS)
+    uid, _ = arrives(world.bob, subject, BACK_SECS, mailbox="Requests")
+    is_unverified(world.bob, uid, fetch(world.bob, uid, "Requests"))
+    assert subject not in world.bob.header_values("Subject"), "it is in INBOX too"
 
 
 def a_letter_to_a_stopped_node_arrives_by_itself(world):

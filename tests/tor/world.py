@@ -32,6 +32,7 @@ class World:
             words = leaks.PEOPLE[node.name][1]
             node.command("init", "--name", node.name, "--recover", "--no-passphrase", input=words.encode())
             node.address = node.command("address").decode().strip()
+        nodes.acquaint(*self.pair)
 
     def ready(self):
         """Brings up what is not up: the network, the nodes, and the way between them."""
@@ -76,9 +77,9 @@ def fresh(what):
     return f"{what}-{os.urandom(8).hex()}"
 
 
-def arrives(node, subject, seconds, pause=0.1):
-    """Waits until a letter of this subject is in INBOX; gives (uid, seconds)."""
-    session = node.mailbox()
+def arrives(node, subject, seconds, pause=0.1, mailbox="INBOX"):
+    """Waits until a letter of this subject is in the mailbox; gives (uid, seconds)."""
+    session = node.mailbox(mailbox)
 
     def look():
         session.noop()
@@ -97,14 +98,32 @@ def arrives(node, subject, seconds, pause=0.1):
             pass
 
 
-def fetch(node, uid):
+def fetch(node, uid, mailbox="INBOX"):
     """A letter's bytes."""
-    session = node.mailbox()
+    session = node.mailbox(mailbox)
     kind, data = session.uid("FETCH", uid, "(BODY.PEEK[])")
     session.logout()
     if kind != "OK" or not isinstance(data[0], tuple):
         raise nodes.Failed(f"FETCH was answered {kind}")
     return data[0][1]
+
+
+def flags_of(node, uid, mailbox="INBOX"):
+    """A letter's flags and keywords."""
+    session = node.mailbox(mailbox)
+    kind, data = session.uid("FETCH", uid, "(FLAGS)")
+    session.logout()
+    if kind != "OK" or not data[0]:
+        raise nodes.Failed(f"FETCH of flags was answered {kind}")
+    return [flag.decode() for flag in imaplib.ParseFlags(data[0])]
+
+
+def is_unverified(node, uid, letter):
+    """What is filed in Requests of a writer who proves nothing says so, in a header and by keywords."""
+    verdicts = nodes.field_of(letter, "X-Onionskin-Verdict")
+    assert verdicts == ["unverified; nothing proves who wrote this"], f"the verdicts are {verdicts}"
+    flags = flags_of(node, uid, "Requests")
+    assert {"$Unverified", "$Unsealed"} <= set(flags), f"the flags are {flags}"
 
 
 def body_of(letter):
