@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["open", identity] => put(&letter_in(&open(identity, &standard_input()?)?)?),
         ["speed"] => speed(),
         _ => {
-            let words = "keys SEED | seal SEED RECIPIENT | open IDENTITY | plain IDENTITY | raw SEED KEY | speed";
+            let words =
+                "keys SEED | seal SEED RECIPIENT | open IDENTITY | plain IDENTITY | raw SEED KEY | speed";
             Err(format!("usage: seal {words}").into())
         }
     }

@@ -54,7 +54,7 @@ fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Opt
         Introduction::KIND => {
             let introduction = by::<Introduction>(author, one.bytes, agreed)?;
             let card = cards::read(introduction.card.clone(), &introduction.subject, agreed).ok()?;
-            Some(Affair::Introduction(introduction, card))
+            Some(Affair::Introduction(Box::new((introduction, card))))
         }
         Vouch::KIND => by(author, one.bytes, agreed).map(Affair::Vouch),
         Invite::KIND => by(author, one.bytes, agreed).map(Affair::Invite),
@@ -89,7 +89,8 @@ impl Affair {
     /// Takes it, if it concerns us. What is no good any more, or was never for us, changes nothing.
     pub(super) fn take(&self, at: &Taking<'_, '_>) -> Result<(), StoreError> {
         match self {
-            Self::Introduction(one, card) if one.to == at.own && one.subject != at.own => {
+            Self::Introduction(both) if both.0.to == at.own && both.0.subject != at.own => {
+                let (one, card) = &**both;
                 cards::pin(at.tx, card, at.now)?;
                 at.keep(one, one.subject, StatementKind::Introduction, Some(one.method), one.until)
             }

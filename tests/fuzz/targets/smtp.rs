@@ -436,8 +436,7 @@ fn sasl(input: &[u8], _: &mut StdRng) -> u64 {
     let mut lines = input.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
     let mechanism = if first.starts_with(b"PLAIN") { Mechanism::Plain } else { Mechanism::ScramSha256 };
-    let mut exchange =
-        Exchange::new(mechanism, Entropy { nonce: [7; 24], decoy: [6; 32], others: Vec::new() });
+    let mut exchange = Exchange::new(mechanism, Entropy { nonce: [7; 24], decoy: [6; 32] });
     let verifier = Verifier::from_password("secret", b"0123456789abcdef", 1);
     let mut steps = Vec::new();
     for line in lines.take(8) {
