@@ -197,6 +197,7 @@ def inside(args):
         for node in (ann, bob):
             node.init()
             node.start()
+        nodes.acquaint(ann, bob)
         for node in (ann, bob):
             nodes.wait_until(f"{node.name} is reachable", REACH_SECS, lambda node=node: node.status()["reachable"])
         bulk_took = bulk(args, ann, bob, work, network, address) if args.bulk else None
