@@ -9,9 +9,8 @@
 //! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
 //!   `introduce`, `vouches` and `invites`: what brings people together
 //! * `recovery`, `quarantine`: keys that go wrong; `delegation`: writing for others; `post`: letters of the node's own
-//! * `housekeeping`: room on the disk is given back
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
-//! * `tasks`: every task by name
+//! * `tasks`: every task by name; `housekeeping`: room on the disk is given back
 
 mod affairs;
 pub mod cards;
