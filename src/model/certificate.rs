@@ -71,6 +71,7 @@ mod tests {
     use crate::model::statement::card::commitment;
     use crate::model::statement::recovery::SINCE_UNKNOWN;
     use crate::model::time::UnixTime;
+    use proptest::prelude::*;
 
     #[test]
     fn a_certificate_reads_back_and_holds_whatever_a_mail_program_did_to_its_lines() {
@@ -86,6 +87,13 @@ mod tests {
             assert_eq!(read.claimed_author(), identity.onion());
             let read = read.verify_recovery(&commitment(identity.recovery_key()), None).unwrap();
             assert_eq!((read.compromised(), read.bytes()), (None, made.bytes()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered_without_panic(noise in "(-----(BEGIN|END) ONIONSKIN REVOCATION-----|[ -~\n]){0,60}") {
+            let _ = read(&noise);
         }
     }
 

@@ -1,7 +1,9 @@
 //! When keys go wrong: revocations and successors over the wire, and those who try them without the recovery key.
 
 use crate::cli_house::{House, mode};
-use crate::world::{Conditions, Letter, NodeId, World, arrived, days, hours, minutes, pass, within};
+use crate::world::{
+    AfterCrash, Conditions, Letter, NodeId, World, arrived, days, hours, minutes, pass, within,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use onion::OnionAddress;
@@ -340,6 +342,43 @@ async fn a_stranger_who_revokes_a_key_of_their_own_writes_nothing_into_the_inbox
     send_statement(&world, ann, bob, "x", Revocation::KIND, &revocation(&world, ann, UnixTime(0))).await;
     within(hours(1), "both in Junk", async || junk(&world, bob).await.len() == 2).await;
     assert!(world.subjects(bob, "INBOX").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_while_a_revocation_is_taken_leaves_all_of_it_or_nothing_and_it_comes_again() {
+    let mut world = World::new(90, Conditions::default());
+    let bob = world.add_started("bob").await;
+    let carl = world.add_started("carl").await;
+    for n in 0.. {
+        let ann = world.add_started("ann").await;
+        let subject = format!("letter {n}");
+        world.write(ann, bob, &subject).await.taken();
+        arrived(&world, bob, &subject, hours(1)).await;
+        let bytes = revocation(&world, ann, UnixTime(0));
+        world.stop(ann).await;
+        world.partition(&[&[carl], &[bob]]);
+        send_statement(&world, carl, bob, &format!("revoked {n}"), Revocation::KIND, &bytes).await;
+        pass(minutes(1)).await;
+        world.cut_power_at(bob, n);
+        world.partition(&[]);
+        pass(minutes(6)).await;
+        let struck = world.has_lost_power(bob);
+        let how = [AfterCrash::Lost, AfterCrash::Kept, AfterCrash::Torn(n)][(n % 3) as usize];
+        world.crash(bob, how).await;
+        world.start(bob).await;
+        let state = async || {
+            let moved = junk(&world, bob).await.contains(&subject);
+            let stays = world.subjects(bob, "INBOX").await.contains(&subject);
+            (moved, !stays, tidings(&world, bob).await.len() as u64 == n + 1)
+        };
+        let found = state().await;
+        assert!([(true, true, true), (false, false, false)].contains(&found), "cut at {n}: {found:?}");
+        within(minutes(30), "it is taken", async || state().await == (true, true, true)).await;
+        if !struck {
+            assert!(n > 5, "the operations were counted: {n}");
+            break;
+        }
+    }
 }
 
 #[test]
