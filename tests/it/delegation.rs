@@ -1,6 +1,6 @@
 //! Writing in the name of others: with leave it is shown as such, without it goes nowhere.
 
-use crate::world::{Conditions, NodeId, World, arrived, days, hours, letter_of, pass, within};
+use crate::world::{Conditions, NodeId, World, arrived, days, hours, letter_of, minutes, pass, within};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use onionskin::face::control::{Keys, Request};
 use onionskin::model::address::{LocalPart, MailAddress};
@@ -125,7 +125,7 @@ async fn leave_that_has_run_out_or_was_given_by_a_revoked_key_is_refused_before_
     office.delegate(1).await;
     office.hand_in(&boss, "in time").await.taken();
     arrived(&office.world, office.reader, "in time", hours(1)).await;
-    pass(days(1)).await;
+    pass(days(1) + minutes(1)).await;
     assert!(office.hand_in(&boss, "too late").await.refusal().starts_with("55"));
     office.delegate(30).await;
     let since = office.world.now(office.boss);
