@@ -288,3 +288,6 @@ fn lines_of_mail(saved: &[u8]) -> Cow<'_, [u8]> {
     mended.extend_from_slice(&saved[from..]);
     Cow::Owned(mended)
 }
+
+#[cfg(test)]
+mod vectors;

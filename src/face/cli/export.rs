@@ -13,9 +13,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-const WARNING: &str = "Whoever has these keys reads every letter that was or will be sealed for them. Your node \
-                       destroys each in its time,\n  so that nobody can open old letters; what you have taken out is destroyed \
-                       by you alone. Keep it offline, delete it soon.";
+const WARNING: &str = concat!(
+    "Whoever has these keys reads every letter that was or will be sealed for them. Your node destroys each\n  ",
+    "in its time, so that nobody can open old letters; what you have taken out is destroyed by you alone.\n  ",
+    "Keep it offline, and delete it soon."
+);
 
 /// `onionskin key …`
 pub(super) async fn key(at: &Place, command: Key) -> Result<(), Failure> {
