@@ -123,6 +123,16 @@ pub enum Request {
         #[serde(default)]
         show: bool,
     },
+    /// The receipts for a letter that was sent.
+    Receipts {
+        /// What its SHA-256 may be, in hexadecimal digits.
+        digests: Vec<String>,
+    },
+    /// The prekeys, as age writes them.
+    Prekeys {
+        /// With their private halves; else only what letters may be sealed for today.
+        private: bool,
+    },
 }
 
 /// What a command asks about contacts. `who` is an address of any form, or a petname.

@@ -5,6 +5,7 @@ mod contacts;
 mod introduce;
 mod invites;
 mod keys;
+mod proofs;
 
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
@@ -97,6 +98,8 @@ impl Office {
             Request::Invites { ask } => self.invites(ask).await?,
             Request::Vouch { who, method, show } => self.vouch(&who, method, show).await?,
             Request::Keys { ask } => self.keys(ask).await?,
+            Request::Receipts { digests } => self.receipts(&digests).await?,
+            Request::Prekeys { private } => self.prekeys(private),
         };
         Ok(Given::Value(value))
     }

@@ -2,7 +2,7 @@
 //!
 //! * `address`, `identity` (recovery words and keys), `letter` and `letters` (its names; letters beyond ASCII), `time`
 //! * `header`, `mailbox`, `prepare` (what submission changes), `trace` (what arrival drops and writes), `enclosure`
-//!   (letters that carry statements), `verdict` (what the reader is told about an author)
+//!   (letters that carry statements), `verdict` (what the reader is told), `proof` (what a saved letter proves)
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open; `trust`: who
 //!   somebody is to us; `invitation`: a link or words by which somebody is invited; `aead`: the two ciphers
 //! * `queue`: what becomes of a waiting letter after a try, `outcome` (how a try ended); `policy`: names and limits
@@ -23,6 +23,7 @@ pub mod notice;
 pub mod outcome;
 pub mod policy;
 pub mod prepare;
+pub mod proof;
 pub mod queue;
 pub mod seal;
 pub mod statement;

@@ -75,11 +75,17 @@ pub fn screen(block: &[u8], own: &OnionAddress) -> Result<Screened, ScreenError>
     })
 }
 
+/// Whether a field of this name (in lower case) is a mark that arrival drops: in no letter that is kept, it is later
+/// than the letter.
+pub(crate) fn is_mark(name: &str) -> bool {
+    DROPPED.contains(&name)
+}
+
 fn is_forged(field: &Field<'_>, own: &str) -> bool {
     let name = field.name().to_ascii_lowercase();
     match name.as_str() {
         "authentication-results" | "arc-authentication-results" => claims_to_be(field.body(), own),
-        _ => name.starts_with(OURS_PREFIX) || DROPPED.contains(&name.as_str()),
+        _ => name.starts_with(OURS_PREFIX) || is_mark(&name),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::statement::card::{SUITE, commitment};
 use crate::model::statement::{Card, Certificate, DeviceSigner, Prekey, Signed, StatementError, Verified};
 use crate::model::time::UnixTime;
 use crate::store::disk::Disk;
-use crate::store::prekeys::{Prekeys, Published};
+use crate::store::prekeys::{Exported, Prekeys, Published};
 use crate::store::vault::MasterKey;
 use crate::store::{Store, StoreError};
 use ed25519_dalek::SigningKey;
@@ -97,6 +97,11 @@ impl Keyring {
     /// The private half of a prekey, unless it never was ours or was destroyed.
     pub fn secret(&self, id: &PrekeyId) -> Option<SecretPrekey> {
         self.prekeys.lock().unwrap_or_else(PoisonError::into_inner).secret(id)
+    }
+
+    /// The private halves of all prekeys, for their person to take elsewhere.
+    pub fn private_prekeys(&self) -> Vec<Exported> {
+        self.prekeys.lock().unwrap_or_else(PoisonError::into_inner).export()
     }
 
     /// The seed for sealing what begins with this signed header: the same for the same header, and nobody else's.

@@ -3,7 +3,8 @@
 use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::policy;
-use crate::model::statement::{Card, Delegation, Receipt, Signed, Verified, Vouch, sign_as_device};
+use crate::model::proof;
+use crate::model::statement::{Card, Receipt, Verified, Vouch, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof, ScreenError};
 use crate::model::trust::Tier;
@@ -160,7 +161,7 @@ pub(super) async fn screen(
     let signed = arriving.signed.as_deref();
     let vouches = signed.map(|signed| vouches::shown_by_author(signed, arriving.agreed)).unwrap_or_default();
     let behalf =
-        arriving.signed.as_deref().and_then(|signed| leave(signed, &screened.authors, arriving.agreed));
+        signed.and_then(|signed| proof::on_behalf(&signed.statement, &screened.authors, arriving.agreed));
     if let Some(from) = &behalf
         && desk.is_revoked(from.onion).await.map_err(|error| desk.disk_reply(&error))?
     {
@@ -201,16 +202,6 @@ pub(super) async fn screen(
 fn enclosed_card(signed: &SignedHeader, agreed: Option<UnixTime>) -> Option<Verified<Card>> {
     let author = signed.statement.author();
     signed.enclosures.iter().find_map(|bytes| cards::read(bytes.clone(), &author, agreed).ok())
-}
-
-/// The address in From, if it is somebody else's who let the author write in their name.
-fn leave(signed: &SignedHeader, authors: &[String], agreed: Option<UnixTime>) -> Option<MailAddress> {
-    let leave = signed.statement.behalf.clone()?;
-    let leave = Signed::<Delegation>::parse(leave).and_then(|leave| leave.verify(agreed)).ok()?;
-    let [from] = authors else { return None };
-    let from = MailAddress::parse(from).ok()?;
-    let covered = leave.names.iter().any(|name| name.as_str() == from.local.base());
-    (leave.author() == from.onion && leave.delegate == signed.statement.author() && covered).then_some(from)
 }
 
 /// Our own lines above a letter.

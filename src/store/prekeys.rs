@@ -109,6 +109,18 @@ pub struct PublishedSet {
     pub last_resort: Published,
 }
 
+/// The private half of a prekey, to be taken elsewhere.
+pub struct Exported {
+    /// The private half.
+    pub secret: SecretPrekey,
+    /// The last second in which a letter may be sealed for it.
+    pub seal_until: UnixTime,
+    /// The last second for which it is kept here.
+    pub open_until: UnixTime,
+    /// Whether it is one for whoever knows no newer Card.
+    pub last_resort: bool,
+}
+
 /// All prekeys of an identity.
 pub struct Prekeys {
     disk: Arc<dyn Disk>,
@@ -141,6 +153,22 @@ impl Prekeys {
     /// The private half of this name, unless it never was or was destroyed.
     pub fn secret(&self, id: &PrekeyId) -> Option<SecretPrekey> {
         self.held.iter().find(|held| held.secret.id() == *id).map(|held| held.secret.share())
+    }
+
+    /// All private halves, those that end first in front. Where they go, what was sealed for them opens for ever.
+    pub fn export(&self) -> Vec<Exported> {
+        let mut all: Vec<Exported> = self
+            .held
+            .iter()
+            .map(|held| Exported {
+                secret: held.secret.share(),
+                seal_until: held.record.seal_until,
+                open_until: held.record.open_until(),
+                last_resort: held.record.last_resort,
+            })
+            .collect();
+        all.sort_by_key(|one| (one.last_resort, one.seal_until));
+        all
     }
 
     /// What the Card of this time says.

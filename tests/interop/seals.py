@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Sealed letters against an independent implementation of age: the npm package age-encryption.
 
-  tests/interop/seals.py [--program FILE] [--folder DIR]
+  tests/interop/seals.py [--program FILE] [--onionskin FILE] [--folder DIR]
 
 Installs the package, pinned, into a private folder (npm and node are needed; without them it ends with 77), builds
-examples/seal.rs unless --program names it, and lets each open what the other has sealed: an empty letter, a short one,
-one of a whole chunk and one of several. Then each must refuse what was sealed for another key, cut or changed.
+examples/seal.rs and the program itself unless they are named, and lets each open what the other has sealed: an empty
+letter, a short one, one of a whole chunk and one of several. Then each must refuse what was sealed for another key, cut
+or changed; and the package opens, with keys that `onionskin key export` wrote, what it sealed for the public one.
 The last line is: N passed, N failed.
 """
 import argparse
@@ -14,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -30,8 +32,8 @@ LENGTHS = [0, 1, 1200, 65526, 65536, 200_000]
 class Sides:
     """Both programs."""
 
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
+    def __init__(self, program, onionskin, folder):
+        self.program, self.onionskin, self.folder = program, onionskin, folder
         self.recipient, self.identity = self.keys(SEED)
         _, self.other_identity = self.keys(OTHER_SEED)
 
@@ -72,6 +74,24 @@ def both_name_keys_alike(sides):
     assert sides.theirs("recipient", sides.identity, b"").decode().strip() == sides.recipient
 
 
+def they_open_with_exported_keys_what_they_seal_for_the_public_one(sides):
+    with tempfile.TemporaryDirectory() as folder:
+        def command(*words):
+            done = subprocess.run([sides.onionskin, "--data-dir", os.path.join(folder, "data"), *words],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        command("init", "--no-passphrase")
+        recipient = command("key", "export", "--recipient").strip()
+        command("key", "export", "--age", os.path.join(folder, "keys"))
+        with open(os.path.join(folder, "keys"), encoding="utf-8") as file:
+            identities = [line.strip() for line in file if line.startswith("AGE-SECRET-KEY-PQ-1")]
+    sealed = sides.theirs("seal", recipient, letter(1200))
+    opened = [plain for plain in (sides.theirs("open", identity, sealed) for identity in identities) if plain]
+    assert opened == [letter(1200)], f"{len(opened)} of {len(identities)} keys opened it"
+
+
 def both_refuse_another_key_a_cut_and_a_changed_file(sides):
     for sealed in (sides.ours("seal", SEAL_SEED, sides.recipient, given=letter(100_000)),
                    sides.theirs("seal", sides.recipient, letter(100_000))):
@@ -84,6 +104,7 @@ def both_refuse_another_key_a_cut_and_a_changed_file(sides):
 
 
 CASES = [both_name_keys_alike, they_open_what_we_seal, we_open_what_they_seal,
+         they_open_with_exported_keys_what_they_seal_for_the_public_one,
          both_refuse_another_key_a_cut_and_a_changed_file]
 
 
@@ -105,6 +126,7 @@ def furnish(folder):
 def run():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--program", metavar="FILE")
+    parse.add_argument("--onionskin", metavar="FILE")
     cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
     parse.add_argument("--folder", metavar="DIR", default=os.path.join(cache, "onionskin", "age-encryption"))
     args = parse.parse_args()
@@ -112,9 +134,12 @@ def run():
         print("seals: needs npm and node")
         return CANNOT_HERE
     furnish(args.folder)
-    program = args.program or os.path.join(
-        nodes.build(ROOT, ["--no-default-features"], "--example", "seal"), "debug", "examples", "seal")
-    sides = Sides(os.path.abspath(program), args.folder)
+    built = None
+    if not (args.program and args.onionskin):
+        built = nodes.build(ROOT, ["--no-default-features"], "--example", "seal", "--bin", "onionskin")
+    program = args.program or os.path.join(built, "debug", "examples", "seal")
+    onionskin = args.onionskin or os.path.join(built, "debug", "onionskin")
+    sides = Sides(os.path.abspath(program), os.path.abspath(onionskin), args.folder)
     passed = failed = 0
     for case in CASES:
         try:

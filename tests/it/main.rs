@@ -30,5 +30,6 @@ mod refusals;
 mod same_seed;
 mod threats;
 mod tidy;
+mod verify;
 mod wire;
 mod world;

@@ -102,6 +102,14 @@ pub(crate) enum Command {
     Successor(Successor),
     /// Let somebody write on your behalf for a while.
     Delegate(Delegate),
+    /// Check a letter that was saved to a file: who signed it, for whom, and whether it is unaltered.
+    Verify(Verify),
+    /// Take keys of yours elsewhere.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: Key,
+    },
     /// Print a completion script for your shell.
     Completions {
         /// Which shell.
@@ -497,6 +505,31 @@ pub(crate) struct Accept {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `onionskin verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The file with the letter, headers and all, or - for standard input.
+    pub file: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `onionskin key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Give your prekeys to the program age: whoever has them reads what was and will be sealed for them.
+    #[command(group(clap::ArgGroup::new("what").required(true)))]
+    Export {
+        /// Write the private halves to this new file, or to standard output for -.
+        #[arg(long, value_name = "FILE", group = "what")]
+        age: Option<PathBuf>,
+        /// Print the public key for which others may seal today (age1pq1…).
+        #[arg(long, group = "what")]
+        recipient: bool,
+    },
 }
 
 #[cfg(test)]

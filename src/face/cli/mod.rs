@@ -7,12 +7,14 @@
 //! * `keys`: `revoke`, `successor`, `delegate`
 //! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
 //! * `introduce`: `introduce`, `vouch`; `invite`: `invite`, `accept`; `qr`: what a camera reads
+//! * `verify`: `verify`; `export`: `key export`
 
 pub(crate) mod args;
 mod contacts;
 mod doctor;
 mod doors;
 pub(crate) mod exit;
+mod export;
 pub(crate) mod household;
 mod introduce;
 mod invite;
@@ -23,6 +25,7 @@ pub(crate) mod passphrase;
 mod qr;
 mod show;
 mod up;
+mod verify;
 
 use crate::face::control::{Door, Request};
 use crate::face::ops::{Given, Office};
@@ -99,6 +102,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Revoke(revoke) => keys::revoke(&at, revoke).await,
         Command::Successor(successor) => keys::successor(&at, successor).await,
         Command::Delegate(delegate) => keys::delegate(&at, delegate).await,
+        Command::Verify(args) => verify::verify(&at, args).await,
+        Command::Key { command } => export::key(&at, command).await,
         Command::Completions { .. } => Ok(()),
     }
 }
