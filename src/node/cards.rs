@@ -64,9 +64,29 @@ pub fn pin(tx: &Tx<'_>, new: &Verified<Card>, now: UnixTime) -> Result<Pinned, S
         Succession::RecoveryChange => "it names another recovery key than the Cards before",
         Succession::Stranger => return Err(StoreError::Bug("a Card was compared with another identity's")),
     };
+    refuse(tx, new, why, now)
+}
+
+/// The same for a Card that its owner gave: an older one from the owner is no oversight.
+pub fn pin_given(tx: &Tx<'_>, new: &Verified<Card>, now: UnixTime) -> Result<Pinned, StoreError> {
+    match pin(tx, new, now)? {
+        Pinned::Older => refuse(tx, new, "it is older than the Card that is known", now),
+        pinned => Ok(pinned),
+    }
+}
+
+fn refuse(tx: &Tx<'_>, new: &Verified<Card>, why: &str, now: UnixTime) -> Result<Pinned, StoreError> {
     let refused = RefusedCard { bytes: new.bytes().to_vec(), why: why.to_owned(), at: now };
-    tx.cards().refuse(&onion, refused)?;
+    tx.cards().refuse(&new.author(), refused)?;
     Ok(Pinned::Refused)
+}
+
+/// Which of two Cards speaks for their owner: the pinned one, unless the other truly follows it.
+pub fn foremost(pinned: Option<Verified<Card>>, new: Option<&Verified<Card>>) -> Option<Verified<Card>> {
+    match (pinned, new) {
+        (Some(pinned), Some(new)) if card::succession(&pinned, new) != Succession::Newer => Some(pinned),
+        (pinned, new) => new.cloned().or(pinned),
+    }
 }
 
 fn put(tx: &Tx<'_>, new: &Verified<Card>, first_seen: UnixTime, now: UnixTime) -> Result<Pinned, StoreError> {
@@ -112,7 +132,7 @@ impl Desk {
         let (pinned, taken) = self
             .store
             .write(move |tx| {
-                let pinned = pin(tx, &card, now)?;
+                let pinned = pin_given(tx, &card, now)?;
                 Ok((pinned, pinned_in(tx, &peer)?))
             })
             .await?;

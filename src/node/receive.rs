@@ -183,11 +183,8 @@ pub(super) async fn screen(
     if behalf.is_none()
         && let Some(author) = author
     {
-        let pinned = match &card {
-            Some(card) => Some(card.clone()),
-            None => desk.card_of(author).await.map_err(|error| desk.disk_reply(&error))?,
-        };
-        if let Some(card) = pinned {
+        let pinned = desk.card_of(author).await.map_err(|error| desk.disk_reply(&error))?;
+        if let Some(card) = cards::foremost(pinned, card.as_ref()) {
             header = trace::with_canonical_author(header, &screened.authors, &author, &card.names);
         }
     }
@@ -310,7 +307,7 @@ impl Filing {
             return Ok(filed);
         }
         if let Some(card) = &self.screened.card {
-            filed.card_refused = cards::pin(tx, card, self.now)? == Pinned::Refused;
+            filed.card_refused = cards::pin_given(tx, card, self.now)? == Pinned::Refused;
         }
         let author = self.arriving.proved_author();
         let (agreed, telling) = (self.arriving.agreed, self.telling.as_ref());

@@ -159,6 +159,11 @@ impl Node {
         Self { child, lines, said: String::new() }
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line with this text.
     pub(crate) fn read_until(&mut self, text: &str) {
         while let Ok(line) = self.lines.recv_timeout(DEADLINE) {

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod absence;
+mod attacks;
+mod attacks_cards;
+mod attacks_disk;
 mod cli;
 mod cli_doctor;
 mod cli_doors;

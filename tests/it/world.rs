@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test target uses its own part of the world")]
 
+#[path = "world/forger.rs"]
+mod forger;
 #[path = "world/letters.rs"]
 mod letters;
 #[path = "world/programs.rs"]
@@ -13,6 +15,8 @@ mod programs;
 #[path = "world/reader.rs"]
 mod reader;
 
+#[allow(unused_imports, reason = "each test target uses its own part of the world")]
+pub(crate) use forger::{Forger, Sealed, card_reply, cose, cose_as, hello, inside};
 pub(crate) use letters::{Letter, letter_of};
 pub(crate) use onion::memory::{Conditions, MemoryNetwork};
 pub(crate) use onionskin::store::disk::{AfterCrash, Fault, SimDisk};

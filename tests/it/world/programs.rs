@@ -9,7 +9,9 @@ use onion::{HostKey, OnionAddress};
 use onionskin::model::letter::LetterId;
 use onionskin::protocol::smtp::proof::Session;
 use std::io;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufStream};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream,
+};
 
 /// What became of what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     }
 
     /// Plays a server: answers each line that comes with what `reply` says, until QUIT or the end. After a reply that
-    /// begins with 354 lines are a letter, and only its final `.` is answered.
+    /// begins with 354 lines are a letter, and only its final `.` is answered; what follows BDAT is read with it.
     pub(crate) async fn serve(&mut self, mut reply: impl FnMut(&str) -> String) {
         let mut in_letter = false;
         let mut line = Vec::new();
@@ -92,6 +94,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             if in_letter && text != "." {
                 continue;
+            }
+            if let Some(chunk) = text.strip_prefix("BDAT ") {
+                let len = chunk.split(' ').next().and_then(|len| len.parse().ok()).expect("a length");
+                if self.stream.read_exact(&mut vec![0; len]).await.is_err() {
+                    return;
+                }
             }
             let answer = reply(&text);
             in_letter = answer.starts_with("354");
