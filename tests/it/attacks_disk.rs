@@ -245,7 +245,6 @@ fn fifty_mebibytes_are_sealed_and_opened_in_little_memory() {
         let wait = || bob.run(&["inbox", "--folder", "Requests", "--json"]).json();
         while !wait().as_array().unwrap().iter().any(|letter| letter["subject"] == subject) {
             assert!(Instant::now() < end, "{subject} does not come");
-            std::thread::sleep(Duration::from_millis(200));
         }
     };
     let own = ann.run(&["address"]).good();
