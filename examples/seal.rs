@@ -2,8 +2,8 @@
 //!
 //! `seal keys SEED` prints recipient and identity of the prekey that grows from 64 hexadecimal digits; `seal seal
 //! SEED RECIPIENT` seals standard input under an empty-worded header, and `seal open IDENTITY` opens it again;
-//! `seal plain IDENTITY` opens any age file for one post-quantum key. `seal raw SEED KEY` seals standard input as it is,
-//! which need be no letter, for a prekey in hexadecimal digits. `seal speed` measures and prints JSON.
+//! `seal plain IDENTITY` opens any age file for one post-quantum key. `seal raw SEED KEY` seals standard input as it
+//! is, which need be no letter, for a prekey in hexadecimal digits. `seal speed` measures and prints JSON.
 //! Run it with `cargo run --release --no-default-features --example seal -- speed`.
 
 use ed25519_dalek::{Signer as _, SigningKey};

@@ -1,8 +1,7 @@
 //! What acts: takes letters in, sends them out, keeps the queue moving.
 //!
 //! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
-//! * `parcel`: a letter on its way into the store; `receive`, `submit` and `echo`: its kinds; `partial`: large ones
-//!   that broke off, kept for the next try
+//! * `parcel`: a letter on its way into the store; `receive`, `submit`, `echo`: its kinds; `partial`: what broke off
 //! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
 //!   letter to it; `settle`: what a try led to
 //! * `keyring`: our own keys and Card; `cards`: those of others; `sealing` and `unsealing`: letters

@@ -129,8 +129,8 @@ fn signed_header(bytes: &[u8], awaited: &Awaited) -> Result<SignedHeader, Reply>
 }
 
 fn not_signed(error: StatementError) -> Reply {
-    // A certificate that ran out, or a clock that is wrong, may be right at the next try.
-    let code = if matches!(error, StatementError::Future | StatementError::Expired) { 450 } else { 550 };
+    // A clock that is wrong may be right at the next try.
+    let code = if matches!(error, StatementError::Future) { 450 } else { 550 };
     Reply::new(code, 7, 7, "").saying(format!("the letter's signature does not hold: {error}"))
 }
 

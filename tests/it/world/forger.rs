@@ -3,6 +3,8 @@
 //! Promises to give exactly the bytes that the test asks for, whether or not the node's own code would sign or seal
 //! them. Bringing them is left to `programs.rs`, judging to the tests.
 
+#![allow(clippy::unwrap_used, reason = "what a forger makes in a test is sound, or the test says so")]
+
 use super::programs::{Answer, Smtp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey};
