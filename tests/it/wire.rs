@@ -257,7 +257,7 @@ async fn a_letter_with_utf8_in_its_header_travels_and_says_so() {
     program.send_as(&format!("MAIL FROM:<{from}> SMTPUTF8"), &[&stranger], &raw).await.taken();
     arrived(&world, ann, "Your letter was not delivered", minutes(1)).await;
     let report = world.mailbox(ann, "INBOX").await.remove(0);
-    assert!(report.text().contains("553 5.6.7"), "{}", report.text());
+    assert!(report.text().contains("550 5.6.7"), "{}", report.text());
     assert!(report.text().contains(&format!("utf-8; {stranger}")), "{}", report.text());
 }
 
