@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,10 +94,10 @@ impl Loopback {
     /// Lets those in that are of this user, and closes the others.
     fn look(&self) {
         let begun = Instant::now();
-        let table = self.own_uid.and_then(|_| connections().ok());
+        let mut table = self.own_uid.and_then(|_| Connections::open().ok());
         let mut waiting = self.waiting();
         for (stream, peer) in std::mem::take(&mut waiting.unknown) {
-            if !self.is_ours(&stream, peer, table.as_deref()) {
+            if !self.is_ours(&stream, peer, table.as_mut()) {
                 tracing::warn!("refused a connection of another user of this machine");
             } else if stream.set_nodelay(true).is_ok() {
                 waiting.let_in.push_back(stream);
@@ -106,7 +106,7 @@ impl Loopback {
         waiting.again = Some(Instant::now() + (begun.elapsed() * LOOK_PAUSE).min(LOOK_PAUSE_MAX));
     }
 
-    fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&str>) -> bool {
+    fn is_ours(&self, stream: &TcpStream, peer: SocketAddr, table: Option<&mut Connections>) -> bool {
         // Where the system tells no owners, the password alone holds.
         let Some(own) = self.own_uid else { return true };
         let (Some(table), SocketAddr::V4(peer), Ok(SocketAddr::V4(local))) =
@@ -115,16 +115,58 @@ impl Loopback {
             return false;
         };
         // A connection that is gone already has no row; it is of no use to anyone.
-        owner(table, peer, local) == Some(own)
+        table.owner(peer, local) == Some(own)
     }
 }
 
-/// The system's connections. Those of programs that speak IPv4 through a socket of IPv6 stand in a table of their own,
-/// which is not there where there is no IPv6.
-fn connections() -> std::io::Result<String> {
-    let mut table = fs::read_to_string("/proc/self/net/tcp")?;
-    table.push_str(&fs::read_to_string("/proc/self/net/tcp6").unwrap_or_default());
-    Ok(table)
+/// The system's connections, read no farther than they are looked for: the kernel walks its table of all sockets for
+/// them, which takes milliseconds where that table is large. Those of programs that speak IPv4 through a socket of IPv6
+/// stand in a table of their own, which is read last, and is not there where there is no IPv6.
+struct Connections {
+    /// Whole lines, as far as they were read.
+    text: String,
+    /// The beginning of the line that is not whole yet.
+    rest: Vec<u8>,
+    /// What is still to be read, the next one last.
+    files: Vec<fs::File>,
+}
+
+impl Connections {
+    fn open() -> io::Result<Self> {
+        let first = fs::File::open("/proc/self/net/tcp")?;
+        let second = fs::File::open("/proc/self/net/tcp6").ok();
+        let files = second.into_iter().chain([first]).collect();
+        Ok(Self { text: String::new(), rest: Vec::new(), files })
+    }
+
+    /// The uid of the connection's other end, if the connection is there.
+    fn owner(&mut self, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
+        loop {
+            if let Some(uid) = owner(&self.text, from, to) {
+                return Some(uid);
+            }
+            if !self.read_on() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads a piece more; whether there was one.
+    fn read_on(&mut self) -> bool {
+        let mut piece = [0; 16 * 1024];
+        while let Some(file) = self.files.last_mut() {
+            match file.read(&mut piece) {
+                Ok(len) if len > 0 => {
+                    self.rest.extend_from_slice(&piece[..len]);
+                    let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                    self.text.extend(self.rest.drain(..whole).map(char::from));
+                    return true;
+                }
+                _ => drop(self.files.pop()),
+            }
+        }
+        false
+    }
 }
 
 /// The uid in the row of the connection whose local end is `from` and whose remote end is `to`.
