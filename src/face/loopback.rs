@@ -3,7 +3,7 @@
 //! Where the system tells who owns the other end of a connection (Linux: `/proc/net/tcp`), another user's connection
 //! is closed at once. Elsewhere the app password is the only guard.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -20,7 +20,7 @@ const LOOK_UP_MAX: usize = 256;
 /// and after each there is a pause so many times as long as it took, so that it costs a tenth of a core at most,
 const LOOK_PAUSE: u32 = 10;
 /// and this long at most, so that nobody notices.
-const LOOK_PAUSE_MAX: Duration = Duration::from_millis(30);
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(60);
 
 /// A listener on 127.0.0.1 that lets only this user in.
 pub struct Loopback {
@@ -123,8 +123,8 @@ impl Loopback {
 /// them, which takes milliseconds where that table is large. Those of programs that speak IPv4 through a socket of IPv6
 /// stand in a table of their own, which is read last, and is not there where there is no IPv6.
 struct Connections {
-    /// Whole lines, as far as they were read.
-    text: String,
+    /// Local end, remote end and uid of the rows that were read.
+    rows: HashMap<(String, String), u32>,
     /// The beginning of the line that is not whole yet.
     rest: Vec<u8>,
     /// What is still to be read, the next one last.
@@ -136,14 +136,17 @@ impl Connections {
         let first = fs::File::open("/proc/self/net/tcp")?;
         let second = fs::File::open("/proc/self/net/tcp6").ok();
         let files = second.into_iter().chain([first]).collect();
-        Ok(Self { text: String::new(), rest: Vec::new(), files })
+        Ok(Self { rows: HashMap::new(), rest: Vec::new(), files })
     }
 
     /// The uid of the connection's other end, if the connection is there.
     fn owner(&mut self, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
+        let mapped =
+            |address| format!("{:016X}{:08X}{}", 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), hex(address));
+        let wanted = [(hex(from), hex(to)), (mapped(from), mapped(to))];
         loop {
-            if let Some(uid) = owner(&self.text, from, to) {
-                return Some(uid);
+            if let Some(uid) = wanted.iter().find_map(|ends| self.rows.get(ends)) {
+                return Some(*uid);
             }
             if !self.read_on() {
                 return None;
@@ -157,9 +160,7 @@ impl Connections {
         while let Some(file) = self.files.last_mut() {
             match file.read(&mut piece) {
                 Ok(len) if len > 0 => {
-                    self.rest.extend_from_slice(&piece[..len]);
-                    let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                    self.text.extend(self.rest.drain(..whole).map(char::from));
+                    self.take(&piece[..len]);
                     return true;
                 }
                 _ => drop(self.files.pop()),
@@ -167,20 +168,22 @@ impl Connections {
         }
         false
     }
-}
 
-/// The uid in the row of the connection whose local end is `from` and whose remote end is `to`.
-fn owner(table: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
-    let mapped =
-        |address| format!("{:016X}{:08X}{}", 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), hex(address));
-    owner_in(table, &hex(from), &hex(to)).or_else(|| owner_in(table, &mapped(from), &mapped(to)))
-}
-
-fn owner_in(table: &str, from: &str, to: &str) -> Option<u32> {
-    let both = format!(" {from} {to} ");
-    let row = &table[table.find(&both)? + both.len()..];
-    // After the two addresses: state, queues, timer, retransmits, uid.
-    row.split_ascii_whitespace().nth(4)?.parse().ok()
+    /// Takes the lines that are whole.
+    fn take(&mut self, piece: &[u8]) {
+        self.rest.extend_from_slice(piece);
+        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..whole).collect();
+        for line in String::from_utf8_lossy(&lines).lines() {
+            // Number, the two ends, state, queues, timer, retransmits, uid.
+            let mut columns = line.split_ascii_whitespace().skip(1);
+            let ends = columns.next().zip(columns.next());
+            let uid = columns.nth(4).and_then(|uid| uid.parse().ok());
+            if let (Some((from, to)), Some(uid)) = (ends, uid) {
+                self.rows.insert((from.to_owned(), to.to_owned()), uid);
+            }
+        }
+    }
 }
 
 /// An address as `/proc/net/tcp` writes it: the four bytes in the machine's order, then the port.
@@ -203,6 +206,13 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn the_owner_of_the_callers_end_is_found() {
         let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let owner = |table: &str, from, to| {
+            let mut read = Connections { rows: HashMap::new(), rest: Vec::new(), files: Vec::new() };
+            for piece in table.as_bytes().chunks(7) {
+                read.take(piece);
+            }
+            read.owner(from, to)
+        };
         assert_eq!(owner(TABLE, at(50000), at(1143)), Some(1001));
         assert_eq!(owner(TABLE, at(50001), at(1143)), None);
         assert_eq!(owner("", at(50000), at(1143)), None);
