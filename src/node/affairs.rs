@@ -6,7 +6,7 @@
 use crate::model::enclosure::{self, Enclosed};
 use crate::model::statement::{
     Card, Delegation, Introduction, Invite, RecoverySigned, Revocation, Signed, Standalone, Statement,
-    Successor, Verified, Vouch,
+    Successor, Verified, Vouch, verify_unknown,
 };
 use crate::model::time::UnixTime;
 use crate::model::trust::{Method, Tier};
@@ -33,6 +33,8 @@ pub(super) enum Affair {
     Invite(Verified<Invite>),
     /// Somebody lets us write in their name.
     Delegation(Verified<Delegation>),
+    /// The author says something that a later program may understand.
+    Unknown { bytes: Vec<u8>, digest: [u8; 32], author: OnionAddress },
 }
 
 /// What a letter of this author carries.
@@ -61,7 +63,15 @@ fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Opt
         Delegation::KIND => by(author, one.bytes, agreed).map(Affair::Delegation),
         Revocation::KIND => Some(Affair::Revocation(one.bytes)),
         Successor::KIND => Some(Affair::Successor(one.bytes)),
-        _ => None,
+        kind => {
+            let peeked = verify_unknown(&one.bytes, agreed).ok()?;
+            let (digest, claimed) = (peeked.digest, peeked.author);
+            (peeked.kind == kind && claimed == *author).then_some(Affair::Unknown {
+                bytes: one.bytes,
+                digest,
+                author: claimed,
+            })
+        }
     }
 }
 
@@ -95,12 +105,14 @@ impl Affair {
                 at.keep(one, one.subject, StatementKind::Introduction, Some(one.method), one.until)
             }
             Self::Vouch(one) if one.subject == at.own => vouches::keep(at, one),
-            Self::Delegation(one) if one.delegate == at.own => {
+            // A stranger's leave is worth nothing here, and must not fill the place of others.
+            Self::Delegation(one) if one.delegate == at.own && at.knows(&one.author())? => {
                 at.keep(one, at.own, StatementKind::Delegation, None, one.until)
             }
             Self::Invite(one) if one.inviter == at.own => at.use_invite(one),
             Self::Revocation(bytes) => at.revoke(bytes),
             Self::Successor(bytes) => at.succeed(bytes),
+            Self::Unknown { bytes, digest, author } => at.keep_unknown(bytes, digest, author),
             _ => Ok(()),
         }
     }
@@ -124,6 +136,22 @@ impl Taking<'_, '_> {
         let worth = Worth { method, made: one.made(), until, received: self.now };
         // Beyond a quota it is not kept; its text is in the letter.
         self.tx.statements().insert(&key, &record, &worth, self.room(&issuer)?).map(drop)
+    }
+
+    /// Keeps a statement of a kind that this program does not know: within a quota, and for nobody else.
+    fn keep_unknown(&self, bytes: &[u8], digest: &[u8; 32], author: &OnionAddress) -> Result<(), StoreError> {
+        let digest = *digest.first_chunk().expect("a digest has 32 bytes");
+        let key = StatementKey { subject: *author, issuer: *author, kind: StatementKind::Unknown, digest };
+        let record = StatementRecord { bytes: bytes.to_vec(), received: self.now, author: Some(*author) };
+        // When it was made and when it ends, nobody here can read.
+        let worth = Worth { method: None, made: self.now, until: self.now, received: self.now };
+        self.tx.statements().insert(&key, &record, &worth, self.room(author)?).map(drop)
+    }
+
+    /// Whether the person has decided that they know somebody.
+    pub(super) fn knows(&self, who: &OnionAddress) -> Result<bool, StoreError> {
+        let decided = self.tx.contacts().get(who)?.and_then(|contact| contact.decision);
+        Ok(decided.is_some_and(|decision| decision.tier >= Tier::Known))
     }
 
     fn room(&self, issuer: &OnionAddress) -> Result<Room, StoreError> {

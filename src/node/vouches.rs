@@ -7,7 +7,6 @@ use crate::model::statement::frame::ENCLOSURES_MAX;
 use crate::model::statement::letter::VOUCHES_MAX;
 use crate::model::statement::{Signed, Statement as _, Verified, Vouch};
 use crate::model::time::UnixTime;
-use crate::model::trust::Tier;
 use crate::node::affairs::Taking;
 use crate::node::desk::Desk;
 use crate::node::unsealing::SignedHeader;
@@ -71,8 +70,7 @@ fn newest_first(kept: &mut [(StatementKey, StatementRecord)]) {
 /// Keeps a vouch for us, if we know who gives it. It takes the place of what they gave before.
 pub(super) fn keep(at: &Taking<'_, '_>, vouch: &Verified<Vouch>) -> Result<(), StoreError> {
     let voucher = vouch.author();
-    let decided = at.tx.contacts().get(&voucher)?.and_then(|contact| contact.decision);
-    if decided.is_none_or(|decision| decision.tier < Tier::Known) {
+    if !at.knows(&voucher)? {
         return Ok(());
     }
     let kept = at.tx.statements().of_kind_about(&at.own, StatementKind::Vouch, 2 * KEPT_MAX)?;

@@ -505,3 +505,39 @@ async fn a_from_that_is_not_on_the_card_is_shown_as_the_canonical_one() {
     }
     pass(hours(1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_later_program_says_is_kept_within_a_quota_and_only_from_its_author() {
+    let scene = Scene::new(119).await;
+    let Scene { ann, eve, to, .. } = &scene;
+    let certificate = ann.own_certificate();
+    let payload = cbor::encode(&"anything");
+    let say = |kind: &str, number: u8| {
+        let payload = [&[0xa1, number][..], &payload].concat();
+        cose(kind, &ann.onion, Some(&certificate), &payload, &ann.device)
+    };
+    let kept = async || {
+        let (store, onion) = (scene.world.node(scene.bob).desk.store().clone(), ann.onion);
+        let about = store.read(move |rx| rx.statements().about(&onion, 100)).await.unwrap();
+        about.into_iter().map(|(_, record)| record.bytes).collect::<Vec<_>>()
+    };
+    // Of another author, in the part of another kind, or with a signature that does not hold: nothing.
+    let mut broken = say("oracle", 0);
+    *broken.last_mut().unwrap() ^= 1;
+    let letter =
+        covering(&ann.address("ann"), to, "broken", &[("oracle", &broken), ("omen", &say("oracle", 0))]);
+    scene.bring(ann, &letter, &[], 80).await;
+    let letter = covering(&eve.address("eve"), to, "passed on", &[("oracle", &say("oracle", 0))]);
+    scene.bring(eve, &letter, &[], 81).await;
+    assert!(kept().await.is_empty());
+    let oracle = say("oracle", 0);
+    let letter = covering(&ann.address("ann"), to, "an oracle", &[("oracle", &oracle)]);
+    scene.bring(ann, &letter, &[], 82).await;
+    assert_eq!(kept().await, [oracle]);
+    // Eight of one author are the most; the letters flow all the same.
+    let many: Vec<Vec<u8>> = (1..13).map(|number| say("oracle", number)).collect();
+    let parts: Vec<(&str, &[u8])> = many.iter().map(|bytes| ("oracle", bytes.as_slice())).collect();
+    scene.bring(ann, &covering(&ann.address("ann"), to, "many oracles", &parts), &[], 83).await;
+    assert_eq!(kept().await.len(), 8);
+    scene.found("many oracles").await;
+}
