@@ -3,6 +3,7 @@
 A test's name says what must be true. The limits in seconds are promises to the user, not patience with the machine.
 """
 import hashlib
+import json
 import os
 import smtplib
 import subprocess
@@ -37,6 +38,7 @@ def letters_go_both_ways(world):
         proof = header_of(letter, "Authentication-Results") or ""
         assert "pass" in proof, f"the author is not shown as proved: {proof}"
         is_sealed(letter, target, uid, source)
+        is_receipted(letter, subject, source, target)
         took.append(f"{seconds:.1f} s")
     return "arrived after " + " and ".join(took)
 
@@ -49,6 +51,18 @@ def is_sealed(letter, reader, uid, author):
     assert nodes.field_of(letter, "X-Onionskin-Signed"), "the signed header is not kept"
     flags = flags_of(reader, uid)
     assert not {"$Unsealed", "$Unverified"} & set(flags), f"the flags are {flags}"
+
+
+def is_receipted(letter, subject, author, reader):
+    """The saved letter proves its author, and the author's copy in Sent has the reader's signed receipt."""
+    proved = json.loads(reader.command("verify", "-", "--json", input=letter))
+    assert proved["verified"] and proved["from"] == author.address, proved
+    sent = json.loads(author.command("inbox", "--folder", "Sent", "--json"))
+    number = next(row["number"] for row in reversed(sent) if row["subject"] == subject)
+    copy = author.command("read", "--folder", "Sent", "--raw", str(number))
+    receipts = json.loads(author.command("verify", "-", "--json", input=copy))["receipts"]
+    assert [row["reader"] for row in receipts] == [reader.address.partition("@")[2]], receipts
+    assert receipts[0]["sha256"] == proved["sha256"], "the receipt is for another letter"
 
 
 def echo_tells_a_proved_caller_when_its_letter_arrived(world):
