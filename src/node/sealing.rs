@@ -72,9 +72,6 @@ impl SealedLetter {
             suite: SUITE,
             made: entry.accepted.to_the_hour(),
             receipt: !entry.answer,
-            card: None,
-            route: None,
-            vouches: Vec::new(),
             behalf: entry.behalf.as_ref().map(|leave| leave.to_vec()),
         };
         let statement = sign_as_device(&desk.keyring.device(), &statement)?;

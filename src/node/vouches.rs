@@ -3,8 +3,7 @@
 //! They go with our Card, inside the seal, to whoever does not have both as they now are. Promises that nobody's vouch
 //! is shown but as its voucher allowed, and that a stranger cannot fill the place of vouches with its own.
 
-use crate::model::statement::frame::ENCLOSURES_MAX;
-use crate::model::statement::letter::VOUCHES_MAX;
+use crate::model::statement::frame::VOUCHES_MAX;
 use crate::model::statement::{Signed, Statement as _, Verified, Vouch};
 use crate::model::time::UnixTime;
 use crate::node::affairs::Taking;
@@ -17,9 +16,6 @@ use sha2::{Digest as _, Sha256};
 
 /// Most vouches for us that are kept, one of each voucher; the oldest go first.
 const KEPT_MAX: usize = 64;
-
-const _: () =
-    assert!(VOUCHES_MAX + 2 <= ENCLOSURES_MAX, "a Card and a Route have their place beside the vouches");
 
 /// What goes with a letter beside its text, for a reader who does not have it.
 pub(super) struct AboutUs {

@@ -53,9 +53,6 @@ fn sealed_by_hand(
         suite: 1,
         made: world.now(reader).to_the_hour(),
         receipt: false,
-        card: None,
-        route: None,
-        vouches: Vec::new(),
         behalf,
     };
     let statement = sign_as_device(&author.desk.keyring().device(), &statement).unwrap();

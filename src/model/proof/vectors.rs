@@ -140,9 +140,6 @@ fn statement(to: &MailAddress, letter: &str) -> LetterStatement {
         suite: card::SUITE,
         made: MADE,
         receipt: true,
-        card: None,
-        route: None,
-        vouches: Vec::new(),
         behalf: None,
     }
 }

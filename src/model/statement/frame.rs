@@ -12,8 +12,10 @@ use super::error::StatementError;
 use super::{LETTER_LEN_MAX, cbor};
 use serde_bytes::ByteBuf;
 
-/// Most enclosures: a Card, a Route, and eight vouches.
-pub const ENCLOSURES_MAX: usize = 10;
+/// Most vouches that go with one letter.
+pub const VOUCHES_MAX: usize = 8;
+/// Most enclosures: a Card, a Route, and the vouches.
+pub const ENCLOSURES_MAX: usize = 2 + VOUCHES_MAX;
 
 /// Puts a frame together.
 pub fn encode(letter: &[u8], enclosures: &[Vec<u8>]) -> Vec<u8> {

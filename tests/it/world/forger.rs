@@ -76,9 +76,6 @@ impl Forger {
             suite: SUITE,
             made: self.now.to_the_hour(),
             receipt: true,
-            card: None,
-            route: None,
-            vouches: Vec::new(),
             behalf: None,
         }
     }

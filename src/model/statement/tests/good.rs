@@ -99,9 +99,6 @@ pub(super) fn letter() -> LetterStatement {
         suite: card::SUITE,
         made: MADE,
         receipt: true,
-        card: Some(signed_card().into_bytes()),
-        route: None,
-        vouches: Vec::new(),
         behalf: None,
     }
 }

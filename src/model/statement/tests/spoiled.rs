@@ -293,9 +293,6 @@ fn payloads() -> Vec<Vector> {
         array.extend(pair.1);
         array
     });
-    let mut no_vouches = cbor::encode(&LetterStatement { card: None, ..letter() });
-    no_vouches[0] += 1;
-    no_vouches.extend([0x09, 0x80]);
     let capital = cbor::encode(&delegation());
     let at = capital.windows(4).position(|window| window == b"shop").unwrap();
     let capital = [&capital[..at], b"S", &capital[at + 1..]].concat();
@@ -328,13 +325,6 @@ fn payloads() -> Vec<Vector> {
             "form",
             &Draft::device("vouch", array).build(),
             "an array in place of the map",
-        ),
-        Vector::new(
-            "vouches-empty",
-            "letter",
-            "form",
-            &Draft::device("letter", no_vouches).build(),
-            "an empty list that should be left out",
         ),
         Vector::new(
             "name-not-folded",
