@@ -193,10 +193,12 @@ fn next_card(
     now: UnixTime,
 ) -> Result<Option<Verified<Card>>, StoreError> {
     let published = prekeys.published(now);
+    let age_hours = now.since(identity.created()).as_secs() / 3600;
     let card = Card {
         // A later life of the identity, made again from its words, must have a greater number than the lives before.
         generation: identity.created().0,
-        sequence: kept.map_or(0, |kept| kept.sequence + 1),
+        // With the hours it stays ahead of what was given out before, when an old copy of the directory is put back.
+        sequence: kept.map_or(0, |kept| age_hours.max(kept.sequence + 1)),
         previous: kept.map(Verified::digest),
         made: now.to_the_hour(),
         names: identity.names().locals().to_vec(),

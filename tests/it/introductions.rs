@@ -1,7 +1,7 @@
 //! Introductions and vouches over the wire: what they lift, whose reason is shown, and what counts for nothing.
 
 use crate::cli_house::House;
-use crate::world::{Conditions, Letter, NodeId, World, arrived, hours, within};
+use crate::world::{Letter, NodeId, World, arrived, hours, strangers, within};
 use onionskin::face::control::{Ask, Request};
 use onionskin::model::address::MailAddress;
 use onionskin::model::enclosure::{Covering, enclosed, letter};
@@ -11,17 +11,6 @@ use onionskin::store::Room;
 use onionskin::store::contacts::RevokedRecord;
 use onionskin::store::statements::{StatementKey, StatementKind, StatementRecord, Worth};
 use serde_json::Value;
-
-/// Strangers whose nodes run.
-async fn strangers<const N: usize>(seed: u64, names: [&str; N]) -> (World, [NodeId; N]) {
-    let mut world = World::new(seed, Conditions::default());
-    world.strangers = true;
-    let mut people = [NodeId(0); N];
-    for (place, name) in people.iter_mut().zip(names) {
-        *place = world.add_started(name).await;
-    }
-    (world, people)
-}
 
 /// Lets two people write to each other: each is known to the other then, and has their Card.
 async fn meet(world: &World, one: NodeId, other: NodeId) {

@@ -1,23 +1,13 @@
 //! Invitations over the wire and on the command line: good once, for one, in time; and what is none.
 
 use crate::cli_house::{House, mode};
-use crate::world::{Conditions, Letter, NodeId, World, days, hours, within};
+use crate::world::{Letter, NodeId, World, days, hours, strangers, within};
 use onionskin::face::control::{Ask, InviteAsk, Request};
 use onionskin::model::address::MailAddress;
 use onionskin::model::enclosure::{Covering, enclosed, letter};
 use onionskin::model::statement::{Invite, Statement as _};
 use onionskin::model::trust::Tier;
 use serde_json::Value;
-
-async fn strangers<const N: usize>(seed: u64, names: [&str; N]) -> (World, [NodeId; N]) {
-    let mut world = World::new(seed, Conditions::default());
-    world.strangers = true;
-    let mut people = [NodeId(0); N];
-    for (place, name) in people.iter_mut().zip(names) {
-        *place = world.add_started(name).await;
-    }
-    (world, people)
-}
 
 async fn invites(world: &World, at: NodeId, ask: InviteAsk) -> Value {
     world.command(at, Request::Invites { ask }).await

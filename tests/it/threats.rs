@@ -1,7 +1,7 @@
 //! Attacks of `docs/threats.md` that no other test plays: on the machine, with an old copy, by listening to presence.
 
 use crate::cli_house::{DEADLINE, House, Hub, mode, run};
-use crate::world::{Conditions, World, arrived, minutes, pass};
+use crate::world::{Conditions, World, arrived, days, hours, minutes, pass};
 use onionskin::face::control::Request;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -76,6 +76,34 @@ fn an_old_copy_of_the_whole_directory_sends_again_and_nothing_arrives_twice() {
     let copies = inbox.as_array().unwrap().iter().filter(|letter| letter["subject"] == "once").count();
     assert_eq!(copies, 1, "{inbox}");
     drop((author, reader));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_puts_an_old_copy_back_is_not_taken_for_a_thief_of_the_key() {
+    let mut world = World::new(24, Conditions::default());
+    let ann = world.add_started("ann").await;
+    let bob = world.add_started("bob").await;
+    world.write(ann, bob, "before").await.taken();
+    arrived(&world, bob, "before", minutes(5)).await;
+    world.stop(ann).await;
+    let copy = world.copy_of(ann);
+    // A week later there are other prekeys, and Bob has the Card that names them.
+    pass(days(6)).await;
+    world.start(ann).await;
+    pass(minutes(15)).await;
+    world.write(ann, bob, "with a new Card").await.taken();
+    arrived(&world, bob, "with a new Card", minutes(5)).await;
+    world.stop(ann).await;
+    world.put_back(ann, copy);
+    pass(days(1)).await;
+    world.start(ann).await;
+    pass(minutes(15)).await;
+    world.write(bob, ann, "to the copy").await.taken();
+    arrived(&world, ann, "to the copy", hours(5)).await;
+    world.write(ann, bob, "from the copy").await.taken();
+    arrived(&world, bob, "from the copy", minutes(5)).await;
+    let status = world.command(bob, Request::Status).await.to_string();
+    assert!(!status.contains("contradicts"), "{status}");
 }
 
 fn copy_folder(from: &Path, to: &Path) {

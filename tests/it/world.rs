@@ -231,6 +231,18 @@ impl World {
         }
     }
 
+    /// What a copy of a stopped node's directory holds.
+    pub(crate) fn copy_of(&self, id: NodeId) -> SimDisk {
+        assert!(!self.is_running(id), "{id:?} runs");
+        self.disk(id).after_crash(AfterCrash::Kept)
+    }
+
+    /// Puts an older copy in the place of a stopped node's directory.
+    pub(crate) fn put_back(&mut self, id: NodeId, copy: SimDisk) {
+        assert!(!self.is_running(id), "{id:?} runs");
+        self.person_mut(id).disk = copy;
+    }
+
     /// Lets the power of a node's disk go in the midst of its `n`th operation from now. Then `crash` it.
     pub(crate) fn cut_power_at(&self, id: NodeId, n: u64) {
         let disk = self.disk(id);
@@ -525,6 +537,17 @@ pub(crate) async fn within(limit: Duration, what: &str, is_true: impl AsyncFn() 
         tokio::time::sleep(LOOK_EVERY.max(begun.elapsed() / 50)).await;
     }
     begun.elapsed()
+}
+
+/// A world of people whose nodes run and who do not know each other.
+pub(crate) async fn strangers<const N: usize>(seed: u64, names: [&str; N]) -> (World, [NodeId; N]) {
+    let mut world = World::new(seed, Conditions::default());
+    world.strangers = true;
+    let mut people = [NodeId(0); N];
+    for (place, name) in people.iter_mut().zip(names) {
+        *place = world.add_started(name).await;
+    }
+    (world, people)
 }
 
 /// Waits until exactly one letter of this subject is in an inbox.
