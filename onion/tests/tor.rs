@@ -241,7 +241,7 @@ async fn a_dial_to_a_peer_just_killed_ends_by_its_deadline_and_the_next_finds_it
 async fn echo_process(world: &World, name: &str) -> (tokio::process::Child, OnionAddress) {
     let program = std::env::current_exe().unwrap();
     let program = program.parent().unwrap().with_file_name("examples").join("tor_echo");
-    assert!(program.exists(), "build it with the tests: cargo test --test tor --example tor_echo");
+    assert!(program.exists(), "build it first: cargo build --features testnet --example tor_echo");
     let mut child = tokio::process::Command::new(program)
         .args([OsStr::new("host"), world.folder.path().join(name).as_os_str(), network_file().as_os_str()])
         .stdout(Stdio::piped())
