@@ -73,6 +73,7 @@ impl SealedLetter {
             made: entry.accepted.to_the_hour(),
             receipt: !entry.answer,
             behalf: entry.behalf.as_ref().map(|leave| leave.to_vec()),
+            errand: false,
         };
         let statement = sign_as_device(&desk.keyring.device(), &statement)?;
         let header = frame::encode(statement.bytes(), enclosures);

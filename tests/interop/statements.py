@@ -201,18 +201,27 @@ def is_prekey(value):
 
 
 def is_drop(value):
-    return (isinstance(value, list) and len(value) == 2 and is_key(value[0])
-            and is_list(0, 128, is_bytes(1, 96))(value[1]))
+    return (isinstance(value, list) and len(value) == 3 and is_key(value[0]) and is_bytes(8)(value[1])
+            and is_list(0, 128, is_token)(value[2]))
+
+
+def is_token(value):
+    return is_bytes(37)(value) and value[20] <= 6
 
 
 def is_method(value):
     return type(value) is int and value in (1, 2, 3)
 
 
+def is_between(least, most):
+    return lambda value: is_uint(value) and least <= value <= most
+
+
 def is_statement(value):
     return isinstance(value, bytes)
 
 
+held_bytes, held_days = is_between(4 << 20, 1 << 40), is_between(7, 38)
 key32, hash32, id16 = is_bytes(32), is_bytes(32), is_bytes(16)
 #: kind: signer, longest, fields (an asterisk: may be absent), number of made, number of until
 KINDS = {
@@ -220,7 +229,8 @@ KINDS = {
     "card": ("identity", 32768, [is_uint, is_uint, (hash32,), is_hour, is_names, hash32, is_uint,
                                  is_list(1, 9, is_prekey), is_prekey, is_uint], 3, None),
     "route": (2, 16384, [is_key, is_uint, is_hour, is_uint, is_list(0, 8, is_drop)], 2, 3),
-    "letter": (1, 98304, [is_address, id16, is_uint, hash32, is_uint, is_hour, is_bool, (is_statement,)], 5, None),
+    "letter": (1, 98304, [is_address, id16, is_uint, hash32, is_uint, is_hour, is_bool, (is_statement,),
+                           (is_bool,)], 5, None),
     "introduction": (2, 40960, [is_key, is_key, is_statement, is_method, is_hour, is_uint, is_text(1000)], 4, 5),
     "vouch": (2, 4096, [is_key, is_method, is_hour, is_uint, is_bool], 2, 3),
     "revocation": ("recovery", 4096, [key32, is_uint, is_hour, is_text(500)], 2, None),
@@ -228,6 +238,11 @@ KINDS = {
     "delegation": (2, 4096, [is_key, is_names, is_hour, is_uint], 2, 3),
     "receipt": (1, 4096, [is_key, id16, hash32, is_hour], 3, None),
     "invite": (2, 4096, [is_key, id16, is_hour], 2, None),
+    "holder-wish": (2, 4096, [is_key, held_bytes, held_days, is_bytes(32), is_list(1, 8, is_key), is_bool, is_hour],
+                    6, None),
+    "holder-promise": (2, 4096, [is_key, is_key, is_bytes(8), held_bytes, held_days, is_bool, is_hour], 6, None),
+    "custody": ("identity", 4096, [id16, hash32, is_uint, is_uint, is_hour], 4, None),
+    "refusal": (1, 4096, [is_key, id16, hash32, is_between(500, 599), is_text(500), is_hour], 5, None),
 }
 SUITE = {"card": 6, "letter": 4}
 
@@ -246,6 +261,10 @@ def check_fields(kind, payload):
     need(until is None or payload[made] <= payload[until], "form")
     if kind == "certificate":
         need(is_key(payload[0]), "key")
+    if kind == "holder-wish":
+        need(len(set(payload[4])) == len(payload[4]), "form")
+    if kind == "custody":
+        need(payload[1][:16] == payload[0] and payload[4] <= payload[3], "form")
     if kind == "card":
         need(payload[1] == 0 or 2 in payload, "form")
         ends = [prekey[1] for prekey in payload[7]]

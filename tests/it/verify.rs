@@ -54,6 +54,7 @@ fn sealed_by_hand(
         made: world.now(reader).to_the_hour(),
         receipt: false,
         behalf,
+        errand: false,
     };
     let statement = sign_as_device(&author.desk.keyring().device(), &statement).unwrap();
     let header = frame::encode(statement.bytes(), &[author.desk.keyring().card().bytes().to_vec()]);

@@ -141,6 +141,7 @@ fn statement(to: &MailAddress, letter: &str) -> LetterStatement {
         made: MADE,
         receipt: true,
         behalf: None,
+        errand: false,
     }
 }
 

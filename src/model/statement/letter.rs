@@ -31,6 +31,9 @@ pub struct LetterStatement {
     /// A whole Delegation, if the letter is written on behalf of somebody else.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub behalf: Option<Vec<u8>>,
+    /// There is nothing in the letter for a person: what it carries is for the reader's node, which files nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub errand: bool,
 }
 
 impl LetterStatement {

@@ -4,7 +4,7 @@
 //! * `signed`: `Signed` (received) and `Verified` (checked); `sign`: who may sign what; `error`: why one is refused
 //! * the kinds: `certificate` and `card` (the identity key signs), `recovery` (revocations, successors: the recovery
 //!   key), and those that a device key signs: `route`, `letter` (`frame`: what stands with it in a seal), `trust`
-//!   (introductions, vouches), `errands` (delegations, receipts, invites)
+//!   (introductions, vouches), `errands` (delegations, receipts, invites), `holding` (a drop's key signs custody)
 //!
 //! A new field goes to the end of its struct; the number of a field on the wire is its place.
 
@@ -16,6 +16,7 @@ pub mod errands;
 mod error;
 mod fields;
 pub mod frame;
+pub mod holding;
 pub mod letter;
 pub mod recovery;
 pub mod route;
@@ -29,6 +30,7 @@ pub use card::{Card, Prekey, Succession};
 pub use certificate::Certificate;
 pub use errands::{Delegation, Invite, Receipt};
 pub use error::StatementError;
+pub use holding::{Custody, HolderPromise, HolderWish, Refusal};
 pub use letter::LetterStatement;
 pub use recovery::{Revocation, Successor};
 pub use route::{Drop, Route};
@@ -46,7 +48,7 @@ pub const LETTER_LEN_MAX: usize = 96 * 1024;
 const SMALL_LEN_MAX: usize = 4 * 1024;
 
 /// The words of all kinds that this program knows.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 15] = [
     Certificate::KIND,
     Card::KIND,
     Route::KIND,
@@ -58,6 +60,10 @@ pub const KINDS: [&str; 11] = [
     Delegation::KIND,
     Receipt::KIND,
     Invite::KIND,
+    HolderWish::KIND,
+    HolderPromise::KIND,
+    Custody::KIND,
+    Refusal::KIND,
 ];
 
 /// Which key signs a kind.

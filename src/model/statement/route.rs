@@ -4,6 +4,7 @@ use super::certificate::Certificate;
 use super::error::StatementError;
 use super::fields::{onion as onion_field, statement};
 use super::{SignedBy, Standalone};
+use crate::model::hold::{MailboxId, Token};
 use crate::model::time::UnixTime;
 use onion::OnionAddress;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,6 @@ pub const ROUTE_LEN_MAX: usize = 16 * 1024;
 pub const DROPS_MAX: usize = 8;
 /// Most tokens of one drop.
 pub const TOKENS_MAX: usize = 128;
-/// Longest token, in bytes.
-pub const TOKEN_LEN_MAX: usize = 96;
 
 /// Where the reader of this statement may leave letters for its author.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,24 +35,23 @@ pub struct Route {
 
 /// An onion that keeps letters, and what it takes for them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "(ByteBuf, Vec<ByteBuf>)", into = "(ByteBuf, Vec<ByteBuf>)")]
+#[serde(try_from = "Fields", into = "Fields")]
 pub struct Drop {
     /// The drop's own onion, derived from no identity.
     pub onion: OnionAddress,
+    /// The author's mailbox there.
+    pub mailbox: MailboxId,
     /// Tokens, each good for one letter.
-    pub tokens: Vec<Vec<u8>>,
+    pub tokens: Vec<Token>,
 }
+
+/// How a drop is written.
+type Fields = (ByteBuf, MailboxId, Vec<ByteBuf>);
 
 impl Route {
     fn check_fields(&self) -> Result<(), StatementError> {
-        let within = |drop: &Drop| {
-            drop.tokens.len() <= TOKENS_MAX
-                && drop.tokens.iter().all(|token| (1..=TOKEN_LEN_MAX).contains(&token.len()))
-        };
-        if self.drops.len() > DROPS_MAX || !self.drops.iter().all(within) {
-            return Err(StatementError::Form(
-                "it has too many drops or tokens, or a token of the wrong length",
-            ));
+        if self.drops.len() > DROPS_MAX || self.drops.iter().any(|drop| drop.tokens.len() > TOKENS_MAX) {
+            return Err(StatementError::Form("it has too many drops or tokens"));
         }
         Ok(())
     }
@@ -62,19 +60,20 @@ impl Route {
 statement!(Route, "route", SignedBy::Device(Certificate::STATEMENTS), ROUTE_LEN_MAX, until);
 impl Standalone for Route {}
 
-impl TryFrom<(ByteBuf, Vec<ByteBuf>)> for Drop {
+impl TryFrom<Fields> for Drop {
     type Error = &'static str;
-    fn try_from((onion, tokens): (ByteBuf, Vec<ByteBuf>)) -> Result<Self, Self::Error> {
+    fn try_from((onion, mailbox, tokens): Fields) -> Result<Self, Self::Error> {
         let key = onion.into_vec().try_into().map_err(|_| "not 32 bytes")?;
         let onion = OnionAddress::from_public_key(key).map_err(|_| "no usable key")?;
-        Ok(Self { onion, tokens: tokens.into_iter().map(ByteBuf::into_vec).collect() })
+        let tokens = tokens.iter().map(|token| Token::from_bytes(token).ok_or("no token"));
+        Ok(Self { onion, mailbox, tokens: tokens.collect::<Result<_, _>>()? })
     }
 }
 
-impl From<Drop> for (ByteBuf, Vec<ByteBuf>) {
+impl From<Drop> for Fields {
     fn from(drop: Drop) -> Self {
-        let tokens = drop.tokens.into_iter().map(ByteBuf::from).collect();
-        (ByteBuf::from(drop.onion.public_key().to_vec()), tokens)
+        let tokens = drop.tokens.iter().map(|token| ByteBuf::from(token.to_bytes())).collect();
+        (ByteBuf::from(drop.onion.public_key().to_vec()), drop.mailbox, tokens)
     }
 }
 

@@ -77,6 +77,7 @@ impl Forger {
             made: self.now.to_the_hour(),
             receipt: true,
             behalf: None,
+            errand: false,
         }
     }
 

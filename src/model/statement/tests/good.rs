@@ -1,6 +1,7 @@
 //! People, keys and one good statement of every kind, all from fixed seeds.
 
 use crate::model::address::{LocalPart, MailAddress};
+use crate::model::hold::{self, MailboxId, TokenKey};
 use crate::model::letter::LetterId;
 use crate::model::statement::*;
 use crate::model::time::UnixTime;
@@ -78,7 +79,13 @@ pub(super) fn signed_card() -> Verified<Card> {
 }
 
 pub(super) fn route() -> Route {
-    let drops = vec![Drop { onion: onion(4), tokens: vec![vec![7; 56], vec![8; 56]] }];
+    let key = TokenKey::new([6; 32]);
+    let token = |nonce| key.token(&onion(4), MailboxId([5; 8]), nonce, 730, hold::CLASS);
+    let drops = vec![Drop {
+        onion: onion(4),
+        mailbox: MailboxId([5; 8]),
+        tokens: vec![token([7; 16]), token([8; 16])],
+    }];
     Route { reader: onion(2), sequence: 3, made: MADE, until: UNTIL, drops }
 }
 
@@ -100,6 +107,7 @@ pub(super) fn letter() -> LetterStatement {
         made: MADE,
         receipt: true,
         behalf: None,
+        errand: false,
     }
 }
 
@@ -132,6 +140,41 @@ pub(super) fn invite() -> Invite {
     Invite { inviter: onion(2), secret: [3; 16], made: MADE }
 }
 
+pub(super) fn wish() -> HolderWish {
+    HolderWish {
+        holder: onion(2),
+        bytes: hold::BYTES_DEFAULT,
+        days: hold::DAYS_DEFAULT,
+        key: [6; 32],
+        collectors: vec![onion(7)],
+        over: false,
+        made: MADE,
+    }
+}
+
+pub(super) fn promise() -> HolderPromise {
+    let (bytes, days) = (hold::BYTES_DEFAULT, hold::DAYS_DEFAULT);
+    HolderPromise {
+        guest: onion(2),
+        drop: onion(4),
+        mailbox: MailboxId([5; 8]),
+        bytes,
+        days,
+        over: false,
+        made: MADE,
+    }
+}
+
+pub(super) fn custody() -> Custody {
+    let kept_until = UnixTime(MADE.0 + 30 * DAY);
+    Custody { letter: LetterId([6; 16]), digest: [6; 32], size: 4096, kept_until, made: MADE }
+}
+
+pub(super) fn refusal() -> Refusal {
+    let text = "5.2.2 no room".to_owned();
+    Refusal { author: onion(2), id: LetterId([5; 16]), digest: [6; 32], code: 552, text, made: MADE }
+}
+
 /// Every kind once: its word and the whole statement.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let by = device();
@@ -149,6 +192,10 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("delegation", sign_as_device(&by, &delegation()).unwrap().into_bytes()),
         ("receipt", sign_as_device(&by, &receipt()).unwrap().into_bytes()),
         ("invite", sign_as_device(&by, &invite()).unwrap().into_bytes()),
+        ("holder-wish", sign_as_device(&by, &wish()).unwrap().into_bytes()),
+        ("holder-promise", sign_as_device(&by, &promise()).unwrap().into_bytes()),
+        ("custody", sign_as_identity(&ann, &custody()).unwrap().into_bytes()),
+        ("refusal", sign_as_device(&by, &refusal()).unwrap().into_bytes()),
     ]
 }
 
@@ -175,6 +222,10 @@ pub(super) fn judge(kind: &str, bytes: &[u8], at: Option<UnixTime>) -> Result<On
         "delegation" => plain::<Delegation>(bytes, at),
         "receipt" => plain::<Receipt>(bytes, at),
         "invite" => plain::<Invite>(bytes, at),
+        "holder-wish" => plain::<HolderWish>(bytes, at),
+        "holder-promise" => plain::<HolderPromise>(bytes, at),
+        "custody" => plain::<Custody>(bytes, at),
+        "refusal" => plain::<Refusal>(bytes, at),
         _ => verify_unknown(bytes, at).map(|peeked| peeked.author),
     }
 }

@@ -145,7 +145,7 @@ fn a_wrong_time_refuses_and_no_time_refuses_nothing() {
         assert_eq!(judge(kind, &bytes, Some(UNTIL)), Ok(onion(1)), "{kind}");
         let late = judge(kind, &bytes, Some(UnixTime(UNTIL.0 + 1)));
         match kind {
-            "card" | "revocation" | "successor" => assert_eq!(late, Ok(onion(1)), "{kind} never expires"),
+            "card" | "custody" | "revocation" | "successor" => assert_eq!(late, Ok(onion(1)), "{kind} never expires"),
             "certificate" => assert_eq!(late, Err(StatementError::Expired)),
             _ => assert_eq!(late, Err(StatementError::Certificate("it has expired")), "{kind}"),
         }
@@ -197,8 +197,8 @@ fn a_field_has_one_form_only() {
 
 #[test]
 fn a_statement_of_an_unknown_kind_is_only_kept_if_it_is_signed() {
-    let bytes = by_device("holder-promise", &[0xa1, 0x20, 0x01]);
-    assert_eq!(verify_unknown(&bytes, Some(NOW)).unwrap().kind, "holder-promise");
+    let bytes = by_device("list-event", &[0xa1, 0x20, 0x01]);
+    assert_eq!(verify_unknown(&bytes, Some(NOW)).unwrap().kind, "list-event");
     assert_eq!(verify_unknown(&by_identity("x1", &[0xa0]), Some(NOW)).unwrap().author, onion(1));
     let mut forged = bytes.clone();
     *forged.last_mut().unwrap() ^= 1;
