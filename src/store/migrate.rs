@@ -8,6 +8,7 @@
 //! | 1 | the first |
 //! | 2 | letters seen are also listed by time (`seen_by_time`) |
 //! | 3 | tables for Cards, contacts, decisions, statements, invites and receipts; the mailbox Requests |
+//! | 4 | tables for holding, for being held for, and for Routes |
 
 use super::database::Database;
 use super::error::StoreError;
@@ -18,7 +19,7 @@ use crate::model::time::UnixTime;
 use std::ops::ControlFlow;
 
 /// The schema written today.
-pub(super) const SCHEMA: u32 = 3;
+pub(super) const SCHEMA: u32 = 4;
 const SCHEMA_COUNTER: &str = "schema";
 
 /// Fills a new store.
@@ -42,6 +43,8 @@ pub(super) fn migrate(database: &Database) -> Result<(), StoreError> {
             match step {
                 1 => list_seen_by_time(&rows)?,
                 2 => add_requests(&rows)?,
+                // Tables, and they are there by now.
+                3 => {}
                 _ => return Err(StoreError::Damaged("the store has a schema that never was")),
             }
             rows.put_number(SCHEMA_COUNTER, u64::from(step) + 1)?;

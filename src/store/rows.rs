@@ -58,9 +58,33 @@ pub(super) enum Table {
     Invites,
     /// Digest of a letter: `ReceiptsRecord`.
     Receipts,
+    /// Name of a held mailbox: `BoxRecord`.
+    HeldBoxes,
+    /// Held mailbox, number: `HeldRecord`.
+    HeldLetters,
+    /// Held mailbox, letter id: number.
+    HeldIds,
+    /// Time, held mailbox, number: the same by the end of its time.
+    HeldUntil,
+    /// Held mailbox, epoch, name of a token: `SpentRecord`.
+    Spent,
+    /// Onion key: `WishRecord`.
+    Wishes,
+    /// Onion key: `HolderRecord`.
+    Holders,
+    /// Own mailbox at a holder, name of a token: the contact's onion key and the epoch.
+    TokensGiven,
+    /// Onion key: `GivenRecord`.
+    RoutesGiven,
+    /// Onion key: `RouteRecord`.
+    Routes,
+    /// Key of a drop: `ConductRecord`.
+    Drops,
+    /// Letter id, key of a drop: `RecallRecord`.
+    Recalls,
 }
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 33] = [
     "meta",
     "letters",
     "segments",
@@ -82,6 +106,18 @@ const NAMES: [&str; 21] = [
     "edges",
     "invites",
     "receipts",
+    "held_boxes",
+    "held_letters",
+    "held_ids",
+    "held_until",
+    "spent",
+    "wishes",
+    "holders",
+    "tokens_given",
+    "routes_given",
+    "routes",
+    "drops",
+    "recalls",
 ];
 
 type Bytes = &'static [u8];
@@ -107,11 +143,11 @@ pub(super) enum Rows<'t> {
 
 impl<'t> Rows<'t> {
     pub(super) fn read(txn: &'t ReadTransaction) -> Self {
-        Self::Read { txn, open: Default::default() }
+        Self::Read { txn, open: [const { OnceCell::new() }; NAMES.len()] }
     }
 
     pub(super) fn write(txn: &'t WriteTransaction) -> Self {
-        Self::Write { txn, open: Default::default(), changes: Cell::new(0) }
+        Self::Write { txn, open: [const { OnceCell::new() }; NAMES.len()], changes: Cell::new(0) }
     }
 
     /// Makes all tables, so that snapshots find them.

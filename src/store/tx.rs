@@ -8,6 +8,8 @@ use super::rows::Rows;
 use super::tables::cards::{Cards, CardsMut};
 use super::tables::contacts::{Contacts, ContactsMut};
 use super::tables::credentials::{Credentials, CredentialsMut};
+use super::tables::held::{Held, HeldMut};
+use super::tables::holders::{Holders, HoldersMut};
 use super::tables::invites::{Invites, InvitesMut};
 use super::tables::letters::{Letters, LettersMut};
 use super::tables::mailboxes::{Mailboxes, MailboxesMut};
@@ -16,6 +18,7 @@ use super::tables::meta::{Meta, MetaMut};
 use super::tables::peers::{Peers, PeersMut};
 use super::tables::queue::{QueueTable, QueueTableMut};
 use super::tables::receipts::{Receipts, ReceiptsMut};
+use super::tables::routes::{Routes, RoutesMut};
 use super::tables::seen::{Seen, SeenMut};
 use super::tables::sent_ids::{SentIds, SentIdsMut};
 use super::tables::statements::{Statements, StatementsMut};
@@ -123,6 +126,21 @@ impl<'t> Tx<'t> {
         ReceiptsMut::new(&self.rows)
     }
 
+    /// What is held for others.
+    pub fn held(&self) -> HeldMut<'_, 't> {
+        HeldMut::new(self)
+    }
+
+    /// Who holds for us.
+    pub fn holders(&self) -> HoldersMut<'_, 't> {
+        HoldersMut::new(&self.rows)
+    }
+
+    /// Where others may be left letters.
+    pub fn routes(&self) -> RoutesMut<'_, 't> {
+        RoutesMut::new(&self.rows)
+    }
+
     /// Small values by name.
     pub fn meta(&self) -> MetaMut<'_, 't> {
         MetaMut::new(&self.rows)
@@ -202,6 +220,21 @@ impl<'t> Rx<'t> {
     /// Receipts for letters that were sent.
     pub fn receipts(&self) -> Receipts<'_, 't> {
         Receipts::new(&self.rows)
+    }
+
+    /// What is held for others.
+    pub fn held(&self) -> Held<'_, 't> {
+        Held::new(&self.rows)
+    }
+
+    /// Who holds for us.
+    pub fn holders(&self) -> Holders<'_, 't> {
+        Holders::new(&self.rows)
+    }
+
+    /// Where others may be left letters.
+    pub fn routes(&self) -> Routes<'_, 't> {
+        Routes::new(&self.rows)
     }
 
     /// Small values by name.

@@ -1,6 +1,7 @@
 //! Older stores open, newer ones are refused. `tests/fixtures/store-1` was made by schema 1: one submission, one
 //! delivery (`script`), and three more letters seen, before `seen_by_time` was there. `tests/fixtures/store-2` was made
-//! by schema 2: the same script, and a mailbox Requests of the person's own with one letter.
+//! by schema 2: the same script, and a mailbox Requests of the person's own with one letter; `tests/fixtures/store-3` by
+//! schema 3: the script, three more letters seen, and a peer.
 
 use super::script::{Answer, author, deliver, judge};
 use super::*;
@@ -30,6 +31,13 @@ fn schema_2() -> SimDisk {
     )
 }
 
+fn schema_3() -> SimDisk {
+    disk_of(
+        include_bytes!("../../../tests/fixtures/store-3/mail.db"),
+        include_bytes!("../../../tests/fixtures/store-3/segment-00000001"),
+    )
+}
+
 fn judge_migrated(store: &Store) {
     judge(store, (Answer::Accepted, Answer::Accepted)).unwrap();
     let count = || now(store.read(|rx| rx.seen().count())).unwrap();
@@ -42,6 +50,9 @@ fn judge_migrated(store: &Store) {
     // The mailbox and the tables of schema 3.
     assert!(contents(store, special(store, SpecialUse::Requests)).unwrap().is_empty());
     assert!(now(store.read(|rx| rx.contacts().list())).unwrap().is_empty());
+    // The tables of schema 4.
+    assert!(now(store.read(|rx| rx.held().mailboxes())).unwrap().is_empty());
+    assert!(now(store.read(|rx| rx.routes().recalls())).unwrap().is_empty());
 }
 
 #[test]
@@ -70,6 +81,17 @@ fn a_store_of_schema_1_opens_with_all_that_was_in_it() {
 }
 
 #[test]
+fn a_store_of_schema_3_opens_with_all_that_was_in_it() {
+    let disk = schema_3();
+    let store = open(&disk).unwrap();
+    let peer = now(store.read(|rx| rx.peers().get(&author()))).unwrap();
+    assert!(peer.is_some_and(|peer| peer.onionskin));
+    judge_migrated(&store);
+    now(store.close()).unwrap();
+    assert_eq!(now(open(&disk).unwrap().read(|rx| rx.holders().list())).unwrap(), []);
+}
+
+#[test]
 fn a_migration_that_is_interrupted_is_done_at_the_next_opening() {
     for n in 0.. {
         let disk = schema_1();
@@ -91,6 +113,6 @@ fn a_store_of_a_later_schema_is_refused_and_left_as_it_is() {
     now(store.write(|tx| tx.rows.put_number("schema", 9))).unwrap();
     now(store.close()).unwrap();
     for _ in 0..2 {
-        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 3 })));
+        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 4 })));
     }
 }

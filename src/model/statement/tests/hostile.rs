@@ -145,7 +145,9 @@ fn a_wrong_time_refuses_and_no_time_refuses_nothing() {
         assert_eq!(judge(kind, &bytes, Some(UNTIL)), Ok(onion(1)), "{kind}");
         let late = judge(kind, &bytes, Some(UnixTime(UNTIL.0 + 1)));
         match kind {
-            "card" | "custody" | "revocation" | "successor" => assert_eq!(late, Ok(onion(1)), "{kind} never expires"),
+            "card" | "custody" | "revocation" | "successor" => {
+                assert_eq!(late, Ok(onion(1)), "{kind} never expires")
+            }
             "certificate" => assert_eq!(late, Err(StatementError::Expired)),
             _ => assert_eq!(late, Err(StatementError::Certificate("it has expired")), "{kind}"),
         }

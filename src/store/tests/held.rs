@@ -1,0 +1,147 @@
+//! Letters held for guests: one token one letter, room that is counted, and letters that go when all have them.
+
+use super::*;
+use crate::model::hold::{self, MailboxId, Token, TokenKey};
+use crate::model::letter::LetterId;
+use crate::model::seal::PrekeyId;
+use crate::store::held::{BoxRecord, Collector, SpentRecord, Taken};
+use onion::OnionAddress;
+use sha2::{Digest as _, Sha256};
+
+const BOX: MailboxId = MailboxId([1; 8]);
+const DAY: u64 = 86_400;
+
+fn onion(seed: u8) -> OnionAddress {
+    onion::HostKey::from_seed([seed; 32]).address()
+}
+
+fn token(number: u8) -> Token {
+    TokenKey::new([7; 32]).token(&onion(4), BOX, [number; 16], 730, hold::CLASS)
+}
+
+fn with_box(collectors: &[u8], bytes: u64) -> Store {
+    let store = create(&SimDisk::new());
+    let collectors = collectors.iter().map(|seed| Collector(onion(*seed))).collect();
+    let record = BoxRecord {
+        guest: onion(2),
+        drop_seed: [4; 32],
+        key: [7; 32],
+        collectors,
+        bytes,
+        days: 30,
+        used: 0,
+        letters: 0,
+        made: NOW,
+        over: false,
+    };
+    now(store.write(move |tx| tx.held().put_mailbox(BOX, &record))).unwrap();
+    store
+}
+
+fn spent(sealed: &[u8]) -> SpentRecord {
+    let kept_until = UnixTime(NOW.0 + 30 * DAY);
+    SpentRecord { digest: Sha256::digest(sealed).into(), size: sealed.len() as u64, kept_until, made: NOW }
+}
+
+fn id(sealed: &[u8]) -> LetterId {
+    spent(sealed).id()
+}
+
+fn take(store: &Store, token: Token, sealed: &'static [u8]) -> Taken {
+    let body = now(store.letter(sealed)).unwrap();
+    now(store.write(move |tx| tx.held().take(BOX, &token, &spent(sealed), PrekeyId([9; 8]), &body))).unwrap()
+}
+
+fn listed(store: &Store, collector: usize) -> Vec<LetterId> {
+    let (found, _) = now(store.read(move |rx| rx.held().list(BOX, collector, None, 10))).unwrap();
+    found.into_iter().map(|record| record.id).collect()
+}
+
+fn used(store: &Store) -> (u64, u64) {
+    let record = now(store.read(|rx| rx.held().mailbox(BOX))).unwrap().unwrap();
+    (record.letters, record.used)
+}
+
+#[test]
+fn one_token_keeps_one_letter_and_the_same_again_keeps_nothing_more() {
+    let store = with_box(&[5], 1000);
+    assert_eq!(take(&store, token(1), b"first"), Taken::Now);
+    assert_eq!(take(&store, token(1), b"first"), Taken::Before(spent(b"first")));
+    assert_eq!(take(&store, token(1), b"other"), Taken::Spent);
+    assert_eq!(take(&store, token(2), b"first"), Taken::Now, "paid for twice, and there once");
+    assert_eq!((listed(&store, 0), used(&store)), (vec![id(b"first")], (1, 5)));
+}
+
+#[test]
+fn a_letter_goes_once_every_collector_has_it_and_its_token_stays_spent() {
+    let store = with_box(&[5, 6], 1000);
+    take(&store, token(1), b"first");
+    take(&store, token(2), b"second");
+    now(store.write(|tx| tx.held().confirm(BOX, 0, &[id(b"first"), id(b"unknown")]))).unwrap();
+    assert_eq!(listed(&store, 0), [id(b"second")]);
+    assert_eq!(listed(&store, 1), [id(b"first"), id(b"second")]);
+    now(store.write(|tx| tx.held().confirm(BOX, 1, &[id(b"first")]))).unwrap();
+    assert_eq!((listed(&store, 1), used(&store)), (vec![id(b"second")], (1, 6)));
+    assert_eq!(
+        take(&store, token(1), b"first"),
+        Taken::Before(spent(b"first")),
+        "collected, so not kept again"
+    );
+    assert_eq!(used(&store), (1, 6));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_room_comes_back() {
+    let store = with_box(&[5], 10);
+    assert_eq!(take(&store, token(1), b"123456"), Taken::Now);
+    assert_eq!(take(&store, token(2), b"12345"), Taken::Full);
+    now(store.write(|tx| tx.held().confirm(BOX, 0, &[id(b"123456")]))).unwrap();
+    assert_eq!(take(&store, token(2), b"12345"), Taken::Now);
+}
+
+#[test]
+fn its_author_alone_calls_a_letter_back() {
+    let store = with_box(&[5], 1000);
+    take(&store, token(1), b"first");
+    let recall = |number, id| now(store.write(move |tx| tx.held().recall(BOX, &token(number), &id))).unwrap();
+    assert!(!recall(2, id(b"first")), "another token");
+    assert!(!recall(1, id(b"other")), "another letter");
+    assert_eq!(used(&store), (1, 5));
+    assert!(recall(1, id(b"first")) && recall(1, id(b"first")));
+    assert_eq!((listed(&store, 0), used(&store)), (vec![], (0, 0)));
+}
+
+#[test]
+fn what_is_over_goes_and_a_mailbox_that_is_over_takes_nothing_and_keeps_what_it_has() {
+    let store = with_box(&[5], 1000);
+    take(&store, token(1), b"first");
+    now(store.write(|tx| {
+        let record = tx.held().mailbox(BOX)?.map(|record| BoxRecord { over: true, ..record });
+        tx.held().put_mailbox(BOX, &record.ok_or(StoreError::NoEntry)?)?;
+        assert!(!tx.held().remove_mailbox(BOX)?);
+        Ok(())
+    }))
+    .unwrap();
+    assert_eq!(take(&store, token(2), b"second"), Taken::NoBox);
+    let end = NOW.0 + 30 * DAY;
+    assert_eq!(now(store.read(|rx| rx.held().next_over())).unwrap(), Some(UnixTime(end)));
+    let expire = |at| now(store.write(move |tx| tx.held().expire(UnixTime(at), 10))).unwrap();
+    assert_eq!((expire(end), listed(&store, 0)), (0, vec![id(b"first")]));
+    assert_eq!((expire(end + 1), listed(&store, 0)), (1, vec![]));
+    assert!(now(store.write(|tx| tx.held().remove_mailbox(BOX))).unwrap());
+    assert!(now(store.read(|rx| rx.held().spent(BOX, &token(1)))).unwrap().is_none());
+}
+
+#[test]
+fn long_lists_come_in_pieces_from_behind_a_letter() {
+    let store = with_box(&[5], 1000);
+    for (number, letter) in [&b"a"[..], b"b", b"c"].into_iter().enumerate() {
+        take(&store, token(number as u8), letter);
+    }
+    let page = |after| {
+        let (found, more) = now(store.read(move |rx| rx.held().list(BOX, 0, after, 2))).unwrap();
+        (found.into_iter().map(|record| record.id).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(page(None), (vec![id(b"a"), id(b"b")], true));
+    assert_eq!(page(Some(id(b"b"))), (vec![id(b"c")], false));
+}
