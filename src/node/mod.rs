@@ -8,18 +8,22 @@
 //! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
 //!   `introduce`, `vouches` and `invites`: what brings people together
 //! * `recovery`, `quarantine`: keys that go wrong; `delegation`: writing for others; `post`: letters of the node's own
+//! * `holders`: who keeps letters for whom; `routes`: where contacts may leave letters for us, and we for them
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name; `housekeeping`: room on the disk is given back
 
 mod affairs;
 pub mod cards;
 pub mod clock;
+mod confirm;
 pub mod contacts;
 pub mod delegation;
 mod delivery;
 pub mod desk;
 mod dispatch;
 pub mod echo;
+mod errands;
+pub mod holders;
 mod housekeeping;
 pub mod introduce;
 pub mod invites;
@@ -33,6 +37,7 @@ mod presence;
 pub mod quarantine;
 pub mod receive;
 pub mod recovery;
+mod routes;
 mod sealing;
 pub mod session;
 mod settle;

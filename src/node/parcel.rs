@@ -5,6 +5,7 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
+use crate::model::statement::{LetterStatement, Verified};
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
 use crate::node::receive::{self, Arriving, Screened};
@@ -12,6 +13,7 @@ use crate::node::submit::{self, Leaving, Submitted};
 use crate::node::unsealing::{Opened, SignedHeader, Unsealing};
 use crate::protocol::smtp::Reply;
 use crate::store::{LetterWriter, StoreError};
+use onion::OnionAddress;
 use std::sync::Arc;
 
 /// A letter that is coming in, from a peer or from the identity's own mail program.
@@ -54,6 +56,14 @@ impl Unfinished {
     }
 }
 
+/// A letter that was collected and is not kept.
+pub(super) struct NotTaken {
+    /// Why.
+    pub(super) reply: Reply,
+    /// Who wrote it, and what they signed; none if no key can attribute it.
+    pub(super) said_by: Option<(OnionAddress, LetterStatement)>,
+}
+
 /// Which way it goes.
 pub(super) enum Kind {
     Arriving(Box<Arriving>),
@@ -65,7 +75,7 @@ impl Kind {
     /// The signed header has come out of the seal.
     fn sign(&mut self, header: Box<SignedHeader>) {
         match self {
-            Self::Arriving(arriving) => arriving.signed = Some(header),
+            Self::Arriving(arriving) => arriving.sign(header),
             Self::Echo(call) => call.arriving.signed = Some(header),
             Self::Leaving(_) => {}
         }
@@ -268,6 +278,28 @@ impl Parcel {
     /// The same, telling what became of it.
     pub(crate) async fn file(mut self) -> Result<Filed, Reply> {
         self.end_seal().await?;
+        self.file_opened().await
+    }
+
+    /// The same for a letter that was collected.
+    pub(super) async fn collect(mut self) -> Result<(), NotTaken> {
+        let ended = self.end_seal().await;
+        let header = match &self.kind {
+            Kind::Arriving(arriving) => arriving.signed.as_ref().map(|signed| (*signed.statement).clone()),
+            _ => None,
+        };
+        let author = match &self.kind {
+            Kind::Arriving(arriving) => arriving.signed.as_ref().map(|signed| signed.statement.author()),
+            _ => None,
+        };
+        let done = match ended {
+            Ok(()) => self.file_opened().await.map(drop),
+            Err(reply) => Err(reply),
+        };
+        done.map_err(|reply| NotTaken { reply, said_by: author.zip(header) })
+    }
+
+    async fn file_opened(mut self) -> Result<Filed, Reply> {
         if self.refused.is_none() && matches!(self.stage, Stage::Header(_)) {
             // The letter ended inside its header: it has no content.
             let Stage::Header(cutter) = std::mem::replace(&mut self.stage, Stage::Broken) else {
