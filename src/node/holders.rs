@@ -118,6 +118,7 @@ impl Desk {
             let collectors = collectors.clone();
             let record = BoxRecord {
                 guest,
+                drop,
                 drop_seed,
                 key,
                 collectors,
@@ -159,7 +160,7 @@ impl Desk {
         if let Some((mailbox, record)) = &guest {
             let promise = HolderPromise {
                 guest: who,
-                drop: HostKey::from_seed(record.drop_seed).address(),
+                drop: record.drop,
                 mailbox: *mailbox,
                 bytes: record.bytes,
                 days: record.days,

@@ -8,7 +8,7 @@
 //! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
 //!   `introduce`, `vouches` and `invites`: what brings people together
 //! * `recovery`, `quarantine`: keys that go wrong; `delegation`: writing for others; `post`: letters of the node's own
-//! * `holders`: who keeps letters for whom; `routes`: where contacts may leave letters for us, and we for them
+//! * `holders`: who keeps letters for whom; `holding`: what is kept; `routes`: where contacts may leave letters for us, and we for them
 //! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
 //! * `tasks`: every task by name; `housekeeping`: room on the disk is given back
 
@@ -24,6 +24,7 @@ mod dispatch;
 pub mod echo;
 mod errands;
 pub mod holders;
+pub mod holding;
 mod housekeeping;
 pub mod introduce;
 pub mod invites;
