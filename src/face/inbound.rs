@@ -10,7 +10,7 @@ use crate::node::receive::Here;
 use crate::node::{Node, receive, session};
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::Reply;
-use crate::protocol::smtp::server::{Config, Envelope, Role, Sending, Server};
+use crate::protocol::smtp::server::{Bringer, Config, Envelope, Role, Sending, Server};
 use onion::{HostKey, Listener, OnionAddress};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,8 @@ impl Port for OnionPort {
     }
 
     async fn claim(&self, sending: &Sending) -> Option<(Claim, Option<Here>)> {
-        Some(receive::claim(&self.0.desk, sending).await)
+        let Bringer::Onion(from) = sending.from else { return None };
+        Some(receive::claim(&self.0.desk, from, sending).await)
     }
 
     async fn begin(&self, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {
@@ -87,9 +88,8 @@ pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Rec
         let Some(stream) = stream else { break };
         let place = places.enter().await;
         let server = Server::new(Config {
-            names: node.desk.identity().names().clone(),
             size_max: policy::LETTER_SIZE_MAX,
-            role: Role::Onion { cookie: node.desk.draw() },
+            role: Role::Onion { names: node.desk.identity().names().clone(), cookie: node.desk.draw() },
         });
         let (port, down) = (OnionPort(node.clone()), down.clone());
         conversations.spawn(async move {

@@ -25,6 +25,9 @@ const COMMAND_READ_LEN: usize = 4 * 1024;
 const MAKE_ROOM: &[u8] =
     b"421 4.3.2 Too many are connected and this session was silent longest; come again\r\n";
 
+/// For whom nothing is held.
+const NOTHING_HELD: Reply = Reply::new(550, 7, 1, "Nothing is held here for you");
+
 /// For it, and no longer: the place is given to another already.
 const MAKE_ROOM_WAIT: Duration = Duration::from_secs(1);
 
@@ -160,6 +163,11 @@ where
                 checkpoint.answer(here.as_ref().map(|here| held(here, &sending)));
                 *letter = Incoming { parcel: None, here, claim };
             }
+            Step::Deposit(asked) => asked.refuse(NOTHING_HELD),
+            Step::Held(asked) => asked.refuse(NOTHING_HELD),
+            Step::Take(asked) => asked.refuse(NOTHING_HELD),
+            Step::Drop(asked) => asked.refuse(NOTHING_HELD),
+            Step::Recall(asked) => asked.refuse(NOTHING_HELD),
             Step::Begin(begin) => match port.begin(begin.envelope(), letter.here.take()).await {
                 Ok(begun) => {
                     letter.parcel = Some(begun);

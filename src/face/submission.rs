@@ -67,9 +67,8 @@ async fn converse_at<S>(
     // Without them, letters in the name of others are refused; all else goes on.
     let others = desk.others().await.unwrap_or_default();
     let server = Server::new(Config {
-        names: desk.identity().names().clone(),
         size_max: policy::LETTER_SIZE_MAX,
-        role: Role::Submission { seed: desk.draw(), decoy, others },
+        role: Role::Submission { names: desk.identity().names().clone(), seed: desk.draw(), decoy, others },
     });
     if let Err(error) = smtp::converse(stream, server, &Submission(desk), place, down).await {
         tracing::debug!(%error, "a mail program's connection broke");

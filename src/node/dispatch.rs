@@ -164,6 +164,7 @@ async fn sealed(node: &Node, line: &mut Line, no: QueueNo, entry: &Entry) -> Res
             eight_bit: true,
             utf8_header: false,
             sealed: Some(letter.prekey),
+            token: None,
             ask_card: (!line.asked_card).then_some(card.sequence),
         };
         let Answer { outcomes, receipt, card: answer } =
@@ -264,6 +265,7 @@ async fn all_at_once(
         eight_bit: true,
         utf8_header,
         sealed: None,
+        token: None,
         ask_card: None,
     };
     let Answer { outcomes, .. } = line.letter(outgoing, Content::Plain(reader, start)).await?;

@@ -143,6 +143,9 @@ impl Line {
                 Step::Done { outcomes, receipt } => return Ok(Rest::Letter { outcomes, receipt }),
                 Step::Card(answer) => return Ok(Rest::Card(answer)),
                 Step::Etrn(_) => return Ok(Rest::Nothing),
+                Step::Held(_) | Step::Taken(_) | Step::Dropped(_) | Step::Recalled(_) => {
+                    return Ok(Rest::Nothing);
+                }
                 Step::Failed(failure) => return Err(failure),
                 Step::Idle if !wanted => return Ok(Rest::Nothing),
                 Step::Idle | Step::Close => return Err(lost()),
@@ -225,6 +228,7 @@ impl Line {
                 Step::WantBody { .. } | Step::Done { .. } | Step::Card(_) | Step::Etrn(_) => {
                     return Err(lost());
                 }
+                Step::Held(_) | Step::Taken(_) | Step::Dropped(_) | Step::Recalled(_) => return Err(lost()),
             }
         }
     }

@@ -107,9 +107,9 @@ pub enum Here {
 }
 
 /// Makes this connection the one over which a letter comes; gives what is here of it from earlier tries.
-pub async fn claim(desk: &Arc<Desk>, sending: &Sending) -> (Claim, Option<Here>) {
-    let (claim, part) = desk.partials.claim(sending.from, sending.letter, sending.sealed).await;
-    let (from, id) = (sending.from, sending.letter);
+pub async fn claim(desk: &Arc<Desk>, from: OnionAddress, sending: &Sending) -> (Claim, Option<Here>) {
+    let (claim, part) = desk.partials.claim(from, sending.letter, sending.sealed).await;
+    let id = sending.letter;
     // If this cannot be read the letter comes once more, and is answered then.
     let all = desk.store.read(move |rx| rx.seen().contains(&from, &id)).await.unwrap_or(false);
     let part = part.filter(|part| part.len() <= sending.size).map(Here::Part);

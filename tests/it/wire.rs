@@ -346,8 +346,8 @@ async fn what_a_caller_of_tomorrow_says_is_refused_and_the_session_goes_on() {
     for (line, code) in [
         (format!("MAIL FROM:<{from}> FUTURE=1"), "555 5.5.4"),
         (format!("MAIL FROM:<{from}> BODY=FUTURE"), "555 5.5.4"),
-        ("HELD 7".to_owned(), "500 5.5.1"),
-        ("TAKE x 0".to_owned(), "500 5.5.1"),
+        ("FORWARD 7".to_owned(), "500 5.5.1"),
+        ("KEEP x 0".to_owned(), "500 5.5.1"),
         (format!("RCPT TO:<{to}> FUTURE"), "555 5.5.4"),
     ] {
         let answer = caller.ask(&line).await;

@@ -4,8 +4,10 @@
 //! Hand-written rather than by smtp-proto, which reads SIZE=99999999999999999999999 as 999, drops control
 //! characters from addresses and loses quoting: a line here means one thing or is refused.
 
+use crate::model::hold::Token;
 use crate::model::letter::LetterId;
 use crate::model::seal::PrekeyId;
+use crate::protocol::smtp::held::Take;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
 use crate::protocol::smtp::reply::Reply;
@@ -20,11 +22,12 @@ pub enum BodyKind {
     EightBit,
 }
 
-/// Whose words are known: what nodes say to each other, no mail program says.
+/// Whose words are known: what nodes say to each other, no mail program says, and at a drop others are said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     Nodes,
     Programs,
+    Drops,
 }
 
 /// One command. It may hold a password, so it can be printed in tests only.
@@ -47,6 +50,12 @@ pub(super) enum Command {
     Etrn(String),
     /// The newest sequence that the caller has.
     Card(Option<u64>),
+    /// The letter behind which the list begins.
+    Held(Option<LetterId>),
+    Take(Take),
+    /// 1 to [`limits::DROP_LETTERS_MAX`].
+    Drop(Vec<LetterId>),
+    Recall(LetterId, Token),
     Rset,
     Noop,
     Vrfy,
@@ -68,6 +77,8 @@ pub(super) struct Mail {
     pub(super) utf8: bool,
     /// BODY=SEALED was said, and this is the KEY; SIZE was said too, and SMTPUTF8 was not.
     pub(super) sealed: Option<PrekeyId>,
+    /// It is to be left at a drop; BODY=SEALED and LETTER were said too.
+    pub(super) token: Option<Token>,
 }
 
 const UNKNOWN: Reply = Reply::new(500, 5, 1, "No such command here");
@@ -87,6 +98,11 @@ const PARAMETER: Reply = Reply::new(555, 5, 4, "A parameter that was not announc
 const PARAMETER_FORM: Reply = Reply::new(501, 5, 4, "A parameter is malformed or said twice");
 const BDAT_FORM: Reply = Reply::new(501, 5, 4, "As in: BDAT 1000 LAST");
 const CARD_FORM: Reply = Reply::new(501, 5, 4, "As in: CARD 7");
+const HELD_FORM: Reply = Reply::new(501, 5, 4, "As in: HELD <letter id>");
+const TAKE_FORM: Reply = Reply::new(501, 5, 4, "As in: TAKE <letter id> 0 262144");
+const DROP_FORM: Reply = Reply::new(501, 5, 4, "As in: DROP <letter id>, and up to eleven others");
+const RECALL_FORM: Reply = Reply::new(501, 5, 4, "As in: RECALL <letter id> <token>");
+const TOKEN_FORM: Reply = Reply::new(501, 5, 4, "TOKEN goes with BODY=SEALED and LETTER");
 const SEALED_FORM: Reply =
     Reply::new(501, 5, 4, "BODY=SEALED and KEY go together, with SIZE and without SMTPUTF8");
 const AUTH_FORM: Reply = Reply::new(501, 5, 4, "As in: AUTH MECHANISM response");
@@ -127,8 +143,12 @@ pub(super) fn parse(line: &[u8], words: Words) -> Result<Command, Reply> {
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(argument),
         "AUTH" => auth(argument),
-        "ETRN" => Ok(Command::Etrn(argument.to_owned())),
+        "ETRN" if words != Words::Drops => Ok(Command::Etrn(argument.to_owned())),
         "CARD" if words == Words::Nodes => card(argument).map(Command::Card),
+        "HELD" if words != Words::Programs => held(argument).map(Command::Held),
+        "TAKE" if words != Words::Programs => take(argument).map(Command::Take).ok_or(TAKE_FORM),
+        "DROP" if words != Words::Programs => drop_letters(argument).map(Command::Drop).ok_or(DROP_FORM),
+        "RECALL" if words == Words::Drops => recall(argument).ok_or(RECALL_FORM),
         "RSET" => alone(Command::Rset),
         "NOOP" => Ok(Command::Noop),
         "VRFY" => Ok(Command::Vrfy),
@@ -156,8 +176,8 @@ fn mail(argument: &str, words: Words) -> Result<Mail, Reply> {
     let plain = path.is_ascii();
     let from = path.into_reverse().ok_or(MAIL_ADDRESS)?;
     let body = BodyKind::default();
-    let mut mail =
-        Mail { from, size: None, body, letter: None, checkpoint: false, utf8: false, sealed: None };
+    let (checkpoint, utf8) = (false, false);
+    let mut mail = Mail { from, size: None, body, letter: None, checkpoint, utf8, sealed: None, token: None };
     let (mut transid, mut sealed) = (None, false);
     let mut seen: Vec<String> = Vec::new();
     for (keyword, value) in parameters(rest)? {
@@ -166,16 +186,23 @@ fn mail(argument: &str, words: Words) -> Result<Mail, Reply> {
         }
         match keyword.as_str() {
             "TRANSID" => transid = Some(transaction_id(value).ok_or(PARAMETER_FORM)?),
-            "BODY" if words == Words::Nodes && value.eq_ignore_ascii_case("SEALED") => sealed = true,
-            "KEY" if words == Words::Nodes => {
+            "BODY" if words != Words::Programs && value.eq_ignore_ascii_case("SEALED") => sealed = true,
+            "KEY" if words != Words::Programs => {
                 mail.sealed = Some(PrekeyId::from_hex(value).ok_or(PARAMETER_FORM)?);
             }
+            "TOKEN" if words == Words::Drops => {
+                mail.token = Some(Token::from_hex(value).ok_or(PARAMETER_FORM)?);
+            }
+            "BODY" | "SMTPUTF8" if words == Words::Drops => return Err(PARAMETER),
             keyword => mail_parameter(&mut mail, keyword, value)?,
         }
         seen.push(keyword);
     }
     if sealed != mail.sealed.is_some() || sealed && (mail.size.is_none() || mail.utf8) {
         return Err(SEALED_FORM);
+    }
+    if mail.token.is_some() && !(sealed && mail.letter.is_some()) {
+        return Err(TOKEN_FORM);
     }
     // A transaction of another name has left nothing here (RFC 1845 section 4.1), so it begins at its beginning.
     let named = mail.letter.map(|letter| letter.transaction());
@@ -250,9 +277,39 @@ fn card(argument: &str) -> Result<Option<u64>, Reply> {
     if argument.is_empty() {
         return Ok(None);
     }
-    let plain = argument.len() <= 20 && argument.bytes().all(|byte| byte.is_ascii_digit());
-    let known = if plain { argument.parse().ok() } else { None };
-    known.map(Some).ok_or(CARD_FORM)
+    exact(argument).map(Some).ok_or(CARD_FORM)
+}
+
+/// A number of 1 to 20 digits that is below 2^64.
+fn exact(text: &str) -> Option<u64> {
+    let plain = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
+fn held(argument: &str) -> Result<Option<LetterId>, Reply> {
+    if argument.is_empty() {
+        return Ok(None);
+    }
+    LetterId::from_hex(argument).map(Some).ok_or(HELD_FORM)
+}
+
+fn take(argument: &str) -> Option<Take> {
+    let mut words = argument.split(' ');
+    let letter = LetterId::from_hex(words.next()?)?;
+    let offset = exact(words.next()?)?;
+    let max = usize::try_from(exact(words.next()?)?).ok()?;
+    let sound = (1..=limits::TAKE_LEN_MAX).contains(&max) && words.next().is_none();
+    sound.then_some(Take { letter, offset, max })
+}
+
+fn drop_letters(argument: &str) -> Option<Vec<LetterId>> {
+    let letters: Vec<LetterId> = argument.split(' ').map(LetterId::from_hex).collect::<Option<_>>()?;
+    (letters.len() <= limits::DROP_LETTERS_MAX).then_some(letters)
+}
+
+fn recall(argument: &str) -> Option<Command> {
+    let (letter, token) = argument.split_once(' ')?;
+    Some(Command::Recall(LetterId::from_hex(letter)?, Token::from_hex(token)?))
 }
 
 fn auth(argument: &str) -> Result<Command, Reply> {

@@ -13,7 +13,7 @@ pub const OUTPUT_LEN_MAX: usize = 4 * 1024;
 /// Command line (RFC 5321 section 4.5.3.1.4).
 pub const COMMAND_LEN_MAX: usize = 512;
 /// MAIL line: the above and 26 for SIZE (RFC 1870), 17 for BODY (RFC 6152), 500 for AUTH (RFC 4954), 10 for SMTPUTF8
-/// (RFC 6531), 88 for TRANSID (RFC 1845), 40 for LETTER, 21 for KEY.
+/// (RFC 6531), 88 for TRANSID (RFC 1845), 40 for LETTER, 21 for KEY. TOKEN has 81, and never comes with a path.
 pub const MAIL_LEN_MAX: usize = COMMAND_LEN_MAX + 26 + 17 + 500 + 10 + 88 + 40 + 21;
 /// AUTH line and SASL response (RFC 4954 section 4).
 pub const AUTH_LEN_MAX: usize = 12_288;
@@ -35,6 +35,9 @@ pub const CARDS_MAX: u32 = 20;
 pub const COMMANDS_MAX: u32 = 1000;
 /// Mistakes since the last letter that was accepted; a sound program makes none.
 pub const ERRORS_MAX: u32 = 20;
+/// HELD, TAKE and DROP that were done in one session; they count nowhere else. Ten thousand letters of a mebibyte, and
+/// as much again; whoever takes a letter byte by byte has to call again.
+pub const COLLECTED_MAX: u32 = 100_000;
 /// Log-in attempts in a submission session: a person's typing errors, not a search.
 pub const LOGINS_MAX: u32 = 3;
 /// Bytes of refused input read to their end for the sake of framing, beyond the size limit of a letter.
@@ -48,6 +51,15 @@ pub const CARD_LEN_MAX: usize = 32 * 1024;
 pub const RECEIPT_LEN_MAX: usize = 4 * 1024;
 /// Base64 of a Card or a receipt on one line.
 pub const BASE64_LINE_LEN_MAX: usize = 480;
+
+/// Letters in one list of what is held.
+pub const HELD_LETTERS_MAX: usize = 100;
+/// Bytes of a held letter in one answer: what is in memory of it at once, on either side.
+pub const TAKE_LEN_MAX: usize = 256 * 1024;
+/// Letters in one DROP: as many as fit into a line.
+pub const DROP_LETTERS_MAX: usize = 12;
+/// What whoever leaves a letter at a drop says its name is, the same for everybody (RFC 6761 section 6.4).
+pub const DEPOSIT_HELLO: &str = "depositor.invalid";
 
 /// What sealing may add to the largest letter, beside an eighth of it: signed header, stanza, the tags of the chunks.
 const SEAL_LEN_MAX: u64 = 128 * 1024;
@@ -70,9 +82,18 @@ pub const CARD_LINES_MAX: usize = 1024;
 pub const CARD_TEXT_LEN_MAX: usize = 48 * 1024;
 /// Text kept of a reply that brings a receipt: the words before it, 5,464 characters of base64, and a word a line.
 pub const RECEIPT_TEXT_LEN_MAX: usize = REPLY_TEXT_LEN_MAX + 8 * 1024;
+/// Lines in a reply that lists what is held.
+pub const HELD_LINES_MAX: usize = HELD_LETTERS_MAX + 1;
+/// Text kept of a reply that lists what is held: 103 characters and a line end for each letter, and so much more that
+/// no line of another form is passed over.
+pub const HELD_TEXT_LEN_MAX: usize = 16 * 1024;
+/// TAKEs that a client has on their way at once, so that a round trip over Tor is not waited for between them.
+pub const TAKES_MAX: usize = 4;
 /// A letter up to this size is sent in the same flight as its MAIL and RCPT; a larger one waits for their replies, so
 /// that a refusal does not cost its upload.
 pub const EAGER_LEN_MAX: u64 = 256 * 1024;
+/// The same for a letter that is left at a drop, where a refusal is likelier: of a token, or for want of room.
+pub const DEPOSIT_EAGER_LEN_MAX: u64 = 64 * 1024;
 /// Most bytes a client machine asks for at once.
 pub const BODY_CHUNK_LEN_MAX: usize = 64 * 1024;
 

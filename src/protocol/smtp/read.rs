@@ -22,7 +22,7 @@ pub enum Phase {
     Hello,
     /// Server: a command, or a SASL response.
     Command,
-    /// Server: a stretch of a body.
+    /// Server: a stretch of a body. Client: a stretch of a held letter.
     Body,
     /// Either: the last reply was said; what still comes is thrown away.
     Drain,

@@ -165,11 +165,15 @@ fn names() -> OwnNames {
 }
 
 fn at_onion(wire: &[u8], rng: &mut StdRng) -> u64 {
-    at_port(|| Role::Onion { cookie: [0xc0; 16] }, wire, rng)
+    at_port(|| Role::Onion { names: names(), cookie: [0xc0; 16] }, wire, rng)
 }
 
 fn at_submission(wire: &[u8], rng: &mut StdRng) -> u64 {
-    at_port(|| Role::Submission { seed: [5; 32], decoy: [6; 32], others: Vec::new() }, wire, rng)
+    at_port(
+        || Role::Submission { names: names(), seed: [5; 32], decoy: [6; 32], others: Vec::new() },
+        wire,
+        rng,
+    )
 }
 
 /// The same is heard, kept and answered however the bytes are split, and nothing is kept that may not be.
@@ -219,7 +223,7 @@ fn codes(text: &str) -> Vec<String> {
 }
 
 fn hear(role: Role, wire: &[&[u8]]) -> Seen {
-    let mut server = Server::new(server::Config { names: names(), size_max: 8192, role });
+    let mut server = Server::new(server::Config { size_max: 8192, role });
     let mut seen = Seen::default();
     let mut open: Option<(Envelope, Vec<u8>)> = None;
     let mut held: Option<&[u8]> = None;
@@ -321,6 +325,7 @@ fn client_hears(said: &[&[u8]], first: usize, size: u64) -> (Vec<u8>, Vec<String
         eight_bit: false,
         utf8_header: false,
         sealed: None,
+        token: None,
         ask_card: None,
     };
     let sealed = |size| Outgoing {

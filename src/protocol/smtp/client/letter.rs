@@ -12,6 +12,8 @@ const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The letter is larger than the re
 /// RFC 3463: a security feature that is not supported.
 const NOT_SEALED: Reply =
     Reply::new(450, 7, 4, "The other node does not take sealed letters at present; nothing was sent");
+const NO_DROP: Reply =
+    Reply::new(450, 7, 4, "The other node is no drop where a letter can be left; nothing was sent");
 /// RFC 6531 section 3.5.
 const NO_UTF8_ADDRESS: Reply =
     Reply::new(550, 6, 7, "The reader's server takes no address with other than ASCII letters (no SMTPUTF8)");
@@ -123,10 +125,13 @@ impl Letter {
         }
     }
 
-    /// Settles what can be known without a word to the server.
-    fn settle_unsaid(&mut self, peer: &Peer) {
+    /// Settles what can be known without a word to the server. `anonymous`: nobody has been named to it.
+    fn settle_unsaid(&mut self, peer: &Peer, anonymous: bool) {
         let sealed = self.outgoing.sealed.is_some();
-        if sealed && !peer.takes_sealed() {
+        let deposit = self.outgoing.token.is_some();
+        if deposit && !(sealed && anonymous && peer.takes_deposits()) {
+            self.settle(&Outcome::Deferred(NO_DROP));
+        } else if sealed && !deposit && !peer.takes_sealed() {
             self.settle(&Outcome::Deferred(NOT_SEALED));
         } else if self.is_too_large_for(peer) {
             self.settle(&Outcome::Refused(TOO_LARGE));
@@ -146,7 +151,9 @@ impl Letter {
     }
 
     fn mail_line(&self, peer: &Peer, proved: bool) -> String {
-        let mut line = format!("MAIL FROM:<{}>", self.outgoing.from.full());
+        let token = self.outgoing.token;
+        let from = token.map_or_else(|| self.outgoing.from.full(), |_| String::new());
+        let mut line = format!("MAIL FROM:<{from}>");
         if peer.size {
             line.push_str(&format!(" SIZE={}", self.outgoing.size));
         }
@@ -158,8 +165,11 @@ impl Letter {
         if peer.utf8 && self.outgoing.sealed.is_none() && self.needs_utf8() {
             line.push_str(" SMTPUTF8");
         }
-        if proved {
+        if proved || token.is_some() {
             line.push_str(&format!(" LETTER={}", self.outgoing.id.to_hex()));
+        }
+        if let Some(token) = token {
+            line.push_str(&format!(" TOKEN={}", token.to_hex()));
         }
         if self.checkpoint {
             line.push_str(&format!(" TRANSID={}", self.outgoing.id.transaction()));
@@ -168,10 +178,10 @@ impl Letter {
     }
 }
 
-/// A refusal as an outcome. 552 to RCPT is what old servers say for 452 (RFC 5321 section 4.5.3.1.10).
-fn outcome(expected: Expect, reply: Reply) -> Outcome {
+/// A refusal as an outcome. 552 to RCPT is what old servers say for 452 (RFC 5321 section 4.5.3.1.10), and no drop is.
+fn outcome(expected: Expect, reply: Reply, deposit: bool) -> Outcome {
     match reply.code {
-        552 if matches!(expected, Expect::Rcpt(_)) => Outcome::Deferred(reply),
+        552 if matches!(expected, Expect::Rcpt(_)) && !deposit => Outcome::Deferred(reply),
         500.. => Outcome::Refused(reply),
         _ => Outcome::Deferred(reply),
     }
@@ -179,7 +189,8 @@ fn outcome(expected: Expect, reply: Reply) -> Outcome {
 
 impl Client {
     pub(super) fn start_letter(&mut self, mut letter: Box<Letter>, peer: &Peer) {
-        letter.settle_unsaid(peer);
+        let anonymous = self.config.prove.is_none() && self.config.hello == limits::DEPOSIT_HELLO;
+        letter.settle_unsaid(peer, anonymous);
         if !letter.is_wanted() {
             return self.done(letter.take_outcomes(), None);
         }
@@ -189,7 +200,9 @@ impl Client {
         }
         let ours = peer.is_onionskin();
         letter.chunked = ours && peer.chunking && peer.pipelining;
-        letter.eager = letter.outgoing.size <= limits::EAGER_LEN_MAX;
+        let deposit = letter.outgoing.token.is_some();
+        let eager_max = if deposit { limits::DEPOSIT_EAGER_LEN_MAX } else { limits::EAGER_LEN_MAX };
+        letter.eager = letter.outgoing.size <= eager_max;
         if std::mem::take(&mut self.need_rset) {
             self.script.push_back((Expect::Rset, "RSET".to_owned()));
         }
@@ -197,7 +210,7 @@ impl Client {
         // `echo@` keeps nothing that could be gone on with, and a part of this letter may be for somebody else.
         let keeps = letter.outgoing.recipients.as_slice().iter().any(|to| to.local.base() != ECHO);
         letter.checkpoint =
-            keeps && proved && letter.chunked && !letter.eager && peer.checkpoint && peer.size;
+            keeps && (proved || deposit) && letter.chunked && !letter.eager && peer.checkpoint && peer.size;
         self.script.push_back((Expect::Mail, letter.mail_line(peer, proved)));
         let wanted = letter.outgoing.recipients.as_slice().iter().enumerate();
         for (at, recipient) in wanted.filter(|(at, _)| letter.outcomes[*at].is_none()) {
@@ -303,6 +316,7 @@ impl Client {
     pub(super) fn answer_letter(&mut self, expected: Expect, reply: Reply) {
         let Some(Work::Letter(letter)) = &mut self.work else { return };
         let positive = reply.is_positive();
+        let deposit = letter.outgoing.token.is_some();
         match expected {
             Expect::Mail if reply.code == 355 => {
                 let offset = reply.text.split([' ', '\n']).next().and_then(|word| word.parse().ok());
@@ -311,12 +325,12 @@ impl Client {
                 }
             }
             Expect::Mail if !positive => {
-                letter.settle(&outcome(expected, reply));
+                letter.settle(&outcome(expected, reply, deposit));
                 // To a server without PIPELINING nothing more was said; there is no point in it now.
                 self.script.clear();
             }
             Expect::Rcpt(at) if !positive => {
-                letter.outcomes[at].get_or_insert_with(|| outcome(expected, reply));
+                letter.outcomes[at].get_or_insert_with(|| outcome(expected, reply, deposit));
             }
             Expect::Data if reply.code == 354 => {
                 self.expected.push_back(Expect::End);
@@ -326,7 +340,7 @@ impl Client {
                     self.end_text();
                 }
             }
-            Expect::Data => self.close_letter(&outcome(expected, reply), None, true),
+            Expect::Data => self.close_letter(&outcome(expected, reply, deposit), None, true),
             Expect::End if positive && letter.content != Content::Over => {
                 self.fail(Cause::Violation(Violation::OutOfTurn));
             }
@@ -335,7 +349,7 @@ impl Client {
                 let receipt = if ours { enclosure::read_receipt(&reply) } else { None };
                 self.close_letter(&Outcome::Accepted, receipt, false);
             }
-            Expect::End => self.close_letter(&outcome(expected, reply), None, true),
+            Expect::End => self.close_letter(&outcome(expected, reply, deposit), None, true),
             _ => {}
         }
     }

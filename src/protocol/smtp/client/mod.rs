@@ -7,18 +7,22 @@
 //! where RFC 2920 says so. Bytes over 127 are sent as they are, even to a server without 8BITMIME: every living server
 //! passes them on, and a re-coded letter would no longer be the author's.
 
+mod collect;
 mod letter;
 mod peer;
 mod replies;
 mod session;
 
+use crate::model::hold::Token;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::seal::PrekeyId;
+use crate::protocol::smtp::held::{HeldList, Take};
 use crate::protocol::smtp::input::Input;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
 use crate::protocol::smtp::read::{FeedError, Phase, Read};
 use crate::protocol::smtp::reply::Reply;
+use collect::{Drops, Octets, Takes};
 use letter::Letter;
 use onion::OnionAddress;
 pub use peer::Peer;
@@ -36,6 +40,13 @@ pub struct Config {
     pub hello: String,
     /// How to prove our onion to a node; without it nothing is proved, and letters carry no id.
     pub prove: Option<Prove>,
+}
+
+impl Config {
+    /// For leaving a letter at a drop, or taking it back: says of nobody who it is.
+    pub fn anonymous(drop: OnionAddress) -> Self {
+        Self { server: drop, hello: limits::DEPOSIT_HELLO.to_owned(), prove: None }
+    }
 }
 
 /// Signs bytes with an onion's key (ed25519).
@@ -69,6 +80,10 @@ pub struct Outgoing {
     /// The content is sealed with this key, so it may hold any byte, and goes by BODY=SEALED or not at all: to a server
     /// that does not take sealed letters nothing is sent ([`Outcome::Deferred`]). There should be one recipient.
     pub sealed: Option<PrekeyId>,
+    /// The letter is left at a drop, and this pays for it: it must be sealed, and the recipient is the mailbox. `from` is
+    /// not said. The session must be [`Config::anonymous`]; else, and to a server that is no drop, nothing is sent
+    /// ([`Outcome::Deferred`]).
+    pub token: Option<Token>,
     /// Asks in the same flight for a Card newer than this sequence. The answer comes as [`Step::Card`] before the
     /// letter's, and before any of a content of more than [`limits::EAGER_LEN_MAX`] goes out; it is missing only if the
     /// session ends, or if nothing at all was said to the server.
@@ -91,7 +106,7 @@ pub enum CardAnswer {
 pub enum Outcome {
     /// The server has it.
     Accepted,
-    /// 4xx, or not sent because the server does not take sealed letters at present: try again later. After
+    /// 4xx, or not sent because the server does not take such letters at present: try again later. After
     /// [`Reply::is_stale_key`] seal it anew, with a key of the server's newest Card.
     Deferred(Reply),
     /// 5xx, or refused here because the server could not take it.
@@ -155,18 +170,27 @@ pub enum Step {
     },
     /// CARD was answered. If a letter asked for it, that one is still in hand.
     Card(CardAnswer),
+    /// HELD was answered, or refused by a 4xx or 5xx. Nothing in the list is to be believed before it was taken.
+    Held(Result<HeldList, Reply>),
+    /// The oldest of the TAKEs was answered, or refused by a 4xx or 5xx: at most as many bytes as were asked for, and
+    /// none only where the letter is over.
+    Taken(Result<Vec<u8>, Reply>),
+    /// DROP was answered, or refused by a 4xx or 5xx.
+    Dropped(Result<(), Reply>),
+    /// RECALL was answered, or refused by a 4xx or 5xx.
+    Recalled(Result<(), Reply>),
     /// ETRN was answered.
     Etrn(Reply),
-    /// The session is over and the letter, CARD or ETRN in hand, if any, was not answered. `Close` follows.
+    /// The session is over and the letter or question in hand, if any, was not answered. `Close` follows.
     Failed(Failure),
-    /// Nothing to do: give a letter, CARD, ETRN or `quit`, or keep the session for a while, less than the server's
+    /// Nothing to do: give a letter, a question or `quit`, or keep the session for a while, less than the server's
     /// [`limits::COMMAND_WAIT`]. What the server says meanwhile may be fed at any time.
     Idle,
     /// Close the stream. Said again and again from now on.
     Close,
 }
 
-/// A letter, CARD or ETRN is in hand, or the session is over.
+/// A letter or a question is in hand, or the session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session is busy or over")]
 pub struct Busy;
@@ -182,6 +206,10 @@ enum Work {
     Letter(Box<Letter>),
     Card(Option<u64>),
     Etrn,
+    Held(Option<LetterId>),
+    Take(Takes),
+    Drop(Drops),
+    Recall(LetterId, Token),
 }
 
 /// One session. See the module's description.
@@ -200,6 +228,8 @@ pub struct Client {
     /// Commands that are not yet said.
     script: VecDeque<(Expect, String)>,
     work: Option<Work>,
+    /// What comes behind the reply to a TAKE.
+    octets: Option<Octets>,
     /// AUTH was said, or will not be.
     proof_said: bool,
     /// The server may still have the last transaction open.
@@ -223,6 +253,7 @@ impl Client {
             expected: VecDeque::new(),
             script: VecDeque::new(),
             work: None,
+            octets: None,
             proof_said: false,
             need_rset: false,
             leaving: false,
@@ -244,6 +275,31 @@ impl Client {
     /// Asks the server to send what waits for our onion. A server that cannot is answered for with 502.
     pub fn etrn(&mut self) -> Result<(), Busy> {
         self.take_work(Work::Etrn)
+    }
+
+    /// Asks what is held for us, oldest first, from behind this letter; answered by [`Step::Held`]. A server that does not
+    /// say HELD or DROP, or to which nothing can be proved, is answered for with 502, here and below.
+    pub fn ask_held(&mut self, after: Option<LetterId>) -> Result<(), Busy> {
+        self.take_work(Work::Held(after))
+    }
+
+    /// Asks for a stretch of a held letter; answered by [`Step::Taken`]. Up to [`limits::TAKES_MAX`] may be on their way
+    /// at once, and are answered in their order.
+    pub fn take(&mut self, take: Take) -> Result<(), Busy> {
+        self.add_take(take)
+    }
+
+    /// Says that we have these letters durably, so that they need not be held any more; answered by one
+    /// [`Step::Dropped`], the first refusal if there are several. They go in DROPs of
+    /// [`limits::DROP_LETTERS_MAX`], of which some may be done though another is refused.
+    pub fn drop_letters(&mut self, letters: &[LetterId]) -> Result<(), Busy> {
+        self.take_work(Work::Drop(Drops::new(letters)))
+    }
+
+    /// Takes back a letter that was left at this drop for this token; answered by [`Step::Recalled`]. The session should
+    /// be [`Config::anonymous`]. A server that is no drop is answered for with 502.
+    pub fn recall(&mut self, letter: LetterId, token: Token) -> Result<(), Busy> {
+        self.take_work(Work::Recall(letter, token))
     }
 
     /// Leaves as soon as nothing is in hand.
@@ -309,7 +365,7 @@ impl Client {
     /// Bytes held in either direction.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.input.len() + self.out.len()
+        self.input.len() + self.out.len() + self.octets.as_ref().map_or(0, Octets::held)
     }
 
     /// Whether something must be handed out before a reply can be its answer.
@@ -341,6 +397,7 @@ impl Client {
         let ours = self.peer.as_ref().is_some_and(Peer::is_onionskin);
         match (self.stage, self.expected.front()) {
             (Stage::Greeting | Stage::Ehlo | Stage::Helo, _) => Phase::Greeting,
+            _ if self.octets.is_some() => Phase::Body,
             (_, Some(Expect::Quit)) => Phase::Quit,
             (_, Some(Expect::End)) if ours => Phase::Letter,
             (_, Some(Expect::End)) => Phase::StockLetter,

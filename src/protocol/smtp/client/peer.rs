@@ -28,6 +28,10 @@ pub struct Peer {
     pub card: bool,
     /// SEALED stands behind it: the server takes sealed letters.
     pub sealed: bool,
+    /// HELD or DROP stands behind it: what is held there can be collected.
+    pub held: bool,
+    /// DROP stands behind it: letters can be left there for a token.
+    pub drop: bool,
 }
 
 impl Peer {
@@ -56,6 +60,8 @@ impl Peer {
                     for word in words.filter(|_| peer.cookie.is_some()) {
                         peer.card |= word == "CARD";
                         peer.sealed |= word == "SEALED";
+                        peer.drop |= word == "DROP";
+                        peer.held |= matches!(word, "HELD" | "DROP");
                     }
                 }
                 _ => {}
@@ -71,7 +77,16 @@ impl Peer {
 
     /// Whether a sealed letter can be sent there: it needs chunks and SIZE, and goes in one flight.
     pub fn takes_sealed(&self) -> bool {
-        self.is_onionskin() && self.sealed && self.chunking && self.pipelining && self.size
+        self.sealed && self.has_sizes_and_chunks()
+    }
+
+    /// Whether a letter can be left there: it needs the same.
+    pub fn takes_deposits(&self) -> bool {
+        self.drop && self.has_sizes_and_chunks()
+    }
+
+    fn has_sizes_and_chunks(&self) -> bool {
+        self.is_onionskin() && self.chunking && self.pipelining && self.size
     }
 }
 

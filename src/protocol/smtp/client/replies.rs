@@ -16,9 +16,13 @@ pub enum Violation {
     /// A line that is no reply, or lines of one reply with different codes.
     #[error("a reply is malformed")]
     Form,
-    /// More lines than [`limits::REPLY_LINES_MAX`], or [`limits::CARD_LINES_MAX`] where a Card was asked for.
+    /// More lines than [`limits::REPLY_LINES_MAX`], or, where that was asked for, than [`limits::CARD_LINES_MAX`] of a
+    /// Card or [`limits::HELD_LINES_MAX`] of a list.
     #[error("a reply has too many lines")]
     TooManyLines,
+    /// More octets than were asked for.
+    #[error("there are more octets than were asked for")]
+    TooMuch,
     /// A reply that nothing was asked for, or with a code that cannot be its answer.
     #[error("a reply comes out of turn")]
     OutOfTurn,
@@ -30,12 +34,14 @@ pub(super) enum Freight {
     Nothing,
     Card,
     Receipt,
+    Held,
 }
 
 impl Freight {
     fn lines_max(self) -> usize {
         match self {
             Self::Card => limits::CARD_LINES_MAX,
+            Self::Held => limits::HELD_LINES_MAX,
             Self::Nothing | Self::Receipt => limits::REPLY_LINES_MAX,
         }
     }
@@ -45,6 +51,7 @@ impl Freight {
         match self {
             Self::Card if code == 250 => limits::CARD_TEXT_LEN_MAX,
             Self::Receipt if code == 250 => limits::RECEIPT_TEXT_LEN_MAX,
+            Self::Held if code == 250 => limits::HELD_TEXT_LEN_MAX,
             _ => limits::REPLY_TEXT_LEN_MAX,
         }
     }

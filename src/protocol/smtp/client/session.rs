@@ -2,6 +2,7 @@
 
 use super::replies::Freight;
 use super::{Busy, CardAnswer, Cause, Client, Failure, Outcome, Peer, Step, Violation, Work};
+use crate::model::letter::LetterId;
 use crate::protocol::smtp::enclosure;
 use crate::protocol::smtp::proof::{MECHANISM, Session};
 use crate::protocol::smtp::reply::Reply;
@@ -37,6 +38,12 @@ pub(super) enum Expect {
     /// The end of the content, by DATA or by BDAT LAST.
     End,
     Etrn,
+    /// The list behind this letter.
+    Held(Option<LetterId>),
+    /// At most so many octets.
+    Take(usize),
+    Drop,
+    Recall,
     Quit,
 }
 
@@ -68,17 +75,22 @@ impl Client {
             && matches!(&self.work, Some(Work::Letter(letter)) if letter.maybe_delivered());
         self.out.clear();
         self.work = None;
+        self.octets = None;
         // Whoever has said QUIT wants nothing more.
         if !quitting {
             self.events.push_back(Step::Failed(Failure { cause, maybe_delivered }));
         }
     }
 
-    /// Takes a whole reply from the input, if there is one.
+    /// Takes a whole reply from the input, if there is one, or octets behind one.
     pub(super) fn take_reply(&mut self) -> bool {
+        if self.octets.is_some() {
+            return self.take_octets();
+        }
         let freight = match self.expected.front() {
             Some(Expect::Card { .. }) => Freight::Card,
             Some(Expect::End) => Freight::Receipt,
+            Some(Expect::Held(_)) => Freight::Held,
             _ => Freight::Nothing,
         };
         match self.replies.next(&mut self.input, freight) {
@@ -155,6 +167,10 @@ impl Client {
                 self.work = None;
                 self.events.push_back(Step::Etrn(reply));
             }
+            Expect::Held(after) => self.answer_held(after, reply),
+            Expect::Take(max) => self.answer_take(max, reply),
+            Expect::Drop => self.answer_drop(reply),
+            Expect::Recall => self.answer_recall(reply),
             Expect::Mail | Expect::Rcpt(_) | Expect::Data | Expect::End => {
                 self.answer_letter(expected, reply)
             }
@@ -162,11 +178,15 @@ impl Client {
     }
 
     /// Begins the work in hand: writes its script.
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let Some(work) = self.work.take() else { return };
         let peer = self.peer.clone().unwrap_or_default();
         match work {
             Work::Letter(letter) => self.start_letter(letter, &peer),
+            Work::Held(after) => self.start_held(after, &peer),
+            Work::Take(takes) => self.start_takes(takes, &peer),
+            Work::Drop(drops) => self.start_drops(drops, &peer),
+            Work::Recall(letter, token) => self.start_recall(letter, &token, &peer),
             Work::Card(known) => {
                 if peer.card {
                     self.prove();

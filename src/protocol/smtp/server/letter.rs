@@ -1,10 +1,10 @@
 //! MAIL, RCPT, DATA and BDAT: whose letter is taken for whom, and in which order.
 
 use super::session::{State, Transaction, Way, refusal};
-use super::{Envelope, Held, Role, Sending, Server, replies};
+use super::{Bringer, Envelope, Held, Role, Sending, Server, replies};
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::letter::Recipients;
-use crate::model::policy::{ECHO, RECIPIENTS_MAX};
+use crate::model::policy::{ECHO, OwnNames, RECIPIENTS_MAX};
 use crate::model::seal::PrekeyId;
 use crate::protocol::smtp::command::{Mail, NEED_UTF8};
 use crate::protocol::smtp::limits;
@@ -26,7 +26,8 @@ impl Server {
             return self.end(replies::TOO_MANY_LETTERS);
         }
         self.facts.letters += 1;
-        let checkpoint = mail.checkpoint && self.facts.proved.is_some() && mail.size.is_some();
+        let known = self.facts.proved.is_some() || mail.token.is_some();
+        let checkpoint = mail.checkpoint && known && mail.size.is_some();
         self.transaction = Some(Transaction {
             from: mail.from,
             size: mail.size,
@@ -34,6 +35,8 @@ impl Server {
             letter: mail.letter,
             utf8: mail.utf8,
             sealed: mail.sealed,
+            token: mail.token,
+            mailbox: None,
             checkpoint,
             held: 0,
             recipients: Vec::new(),
@@ -51,8 +54,9 @@ impl Server {
     /// What [`super::Checkpoint`] shows.
     pub(super) fn sending(&self) -> Sending {
         let letter = self.transaction.as_ref().expect("AskCheckpoint is reached only inside a transaction");
+        let proved = || self.facts.proved.expect("without a token a checkpoint is only for a proved onion");
         Sending {
-            from: self.facts.proved.expect("a checkpoint is only for a proved onion"),
+            from: letter.token.map_or_else(|| Bringer::Onion(proved()), Bringer::Token),
             letter: letter.letter.expect("a checkpoint names a letter"),
             size: letter.size.expect("a checkpoint needs a size"),
             sealed: letter.sealed,
@@ -86,7 +90,9 @@ impl Server {
         if self.transaction.is_some() {
             return Err(replies::MAIL_OPEN);
         }
-        if mail.letter.is_some() && self.facts.proved.is_none() {
+        if matches!(self.config.role, Role::Drop { .. }) {
+            self.may_deposit(mail)?;
+        } else if mail.letter.is_some() && self.facts.proved.is_none() {
             return Err(replies::AUTH_FIRST);
         }
         if mail.size.is_some_and(|size| size > self.size_max(mail.sealed)) {
@@ -107,13 +113,20 @@ impl Server {
             (_, _, ReversePath::Null) | (Role::Onion { .. }, None, _) => Ok(()),
             (Role::Onion { .. }, Some(proved), ReversePath::Onion(from)) if from.onion == proved => Ok(()),
             (Role::Onion { .. }, Some(_), _) => Err(replies::NOT_YOURS),
-            (Role::Submission { .. }, _, ReversePath::Onion(from)) if self.config.names.owns(from) => Ok(()),
-            (Role::Submission { others, .. }, _, ReversePath::Onion(from)) if others.contains(from) => Ok(()),
+            (Role::Drop { .. }, ..) => Err(replies::NO_SENDER),
+            (Role::Submission { names, others, .. }, _, ReversePath::Onion(from))
+                if names.owns(from) || others.contains(from) =>
+            {
+                Ok(())
+            }
             (Role::Submission { .. }, ..) => Err(replies::NOT_THIS_IDENTITY),
         }
     }
 
     pub(super) fn rcpt(&mut self, path: &Path) {
+        if let Role::Drop { onion, .. } = self.config.role {
+            return self.rcpt_at_drop(onion, path);
+        }
         let taken = self.may_rcpt(path).and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
         match (taken, &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
@@ -127,7 +140,7 @@ impl Server {
         }
     }
 
-    fn may_rcpt(&self, path: &Path) -> Result<(), Reply> {
+    pub(super) fn may_rcpt(&self, path: &Path) -> Result<(), Reply> {
         if self.is_locked() {
             return Err(replies::LOGIN_FIRST);
         }
@@ -148,14 +161,14 @@ impl Server {
     /// The address, if it can share a letter with those that were named before: a seal is for one reader, and `echo@`
     /// shares none, since what is for it is answered and not kept.
     fn may_join(&self, address: MailAddress) -> Result<MailAddress, Reply> {
-        let names = &self.config.names;
         let letter = self.transaction.as_ref();
         let sealed = letter.is_some_and(|letter| letter.sealed.is_some());
         let others = letter.and_then(|letter| letter.recipients.first());
-        match others {
-            Some(other) if sealed && *other != address => Err(replies::SEALED_FOR_ONE),
-            _ if matches!(self.config.role, Role::Submission { .. }) => Ok(address),
-            Some(other) if names.is_echo(other) != names.is_echo(&address) => Err(replies::ECHO_ALONE),
+        match (&self.config.role, others) {
+            (_, Some(other)) if sealed && *other != address => Err(replies::SEALED_FOR_ONE),
+            (Role::Onion { names, .. }, Some(other)) if names.is_echo(other) != names.is_echo(&address) => {
+                Err(replies::ECHO_ALONE)
+            }
             _ => Ok(address),
         }
     }
@@ -173,28 +186,27 @@ impl Server {
 
     /// The address, if letters for it are taken here.
     fn recipient(&self, path: &Path) -> Result<MailAddress, Reply> {
+        match &self.config.role {
+            Role::Onion { names, .. } => self.own_recipient(names, path),
+            Role::Submission { names, .. } if path.is_postmaster() => Ok(postmaster(names)),
+            Role::Submission { .. } => any_recipient(path),
+            Role::Drop { .. } => Err(replies::NOBODY),
+        }
+    }
+
+    fn own_recipient(&self, names: &OwnNames, path: &Path) -> Result<MailAddress, Reply> {
         if path.is_postmaster() {
-            let local = LocalPart::parse(POSTMASTER).expect("postmaster is an atom");
-            return Ok(MailAddress { local, onion: *self.config.names.onion() });
+            return Ok(postmaster(names));
         }
         let domain = path.domain().ok_or(replies::NOBODY)?;
-        match (&self.config.role, OnionAddress::parse(domain)) {
-            (Role::Onion { .. }, Ok(onion)) if onion == *self.config.names.onion() => {
-                let address = path.mail_address().ok_or(replies::NOBODY)?;
-                match &self.config.names {
-                    names if names.is_echo(&address) => self.may_echo().map(|()| address),
-                    names if names.owns(&address) => Ok(address),
-                    _ => Err(replies::NOBODY),
-                }
-            }
-            (Role::Onion { .. }, _) => Err(replies::NO_RELAY),
-            (Role::Submission { .. }, Ok(_)) => path.mail_address().ok_or(
-                replies::BAD_ONION.saying("The part before the @ is none that an onion address can have"),
-            ),
-            (Role::Submission { .. }, Err(error)) if is_onion(domain) => {
-                Err(replies::BAD_ONION.saying(format!("Not an onion address: {error}")))
-            }
-            (Role::Submission { .. }, Err(_)) => Err(replies::CLEARNET),
+        if OnionAddress::parse(domain).as_ref() != Ok(names.onion()) {
+            return Err(replies::NO_RELAY);
+        }
+        let address = path.mail_address().ok_or(replies::NOBODY)?;
+        match names {
+            names if names.is_echo(&address) => self.may_echo().map(|()| address),
+            names if names.owns(&address) => Ok(address),
+            _ => Err(replies::NOBODY),
         }
     }
 
@@ -268,6 +280,7 @@ impl Server {
             sealed: transaction.sealed,
             held: transaction.held,
             letter: transaction.letter,
+            deposit: transaction.mailbox.map(|mailbox| self.deposit(mailbox)),
             proved: self.facts.proved,
             user: self.facts.user.clone(),
             hello: self.facts.hello.clone().unwrap_or_default(),
@@ -319,6 +332,26 @@ impl Server {
             }
             self.say(&reply);
         }
+    }
+}
+
+fn postmaster(names: &OwnNames) -> MailAddress {
+    let local = LocalPart::parse(POSTMASTER).expect("postmaster is an atom");
+    MailAddress { local, onion: *names.onion() }
+}
+
+/// The address, if it is on any onion.
+fn any_recipient(path: &Path) -> Result<MailAddress, Reply> {
+    let domain = path.domain().ok_or(replies::NOBODY)?;
+    match OnionAddress::parse(domain) {
+        Ok(_) => {
+            let text = "The part before the @ is none that an onion address can have";
+            path.mail_address().ok_or(replies::BAD_ONION.saying(text))
+        }
+        Err(error) if is_onion(domain) => {
+            Err(replies::BAD_ONION.saying(format!("Not an onion address: {error}")))
+        }
+        Err(_) => Err(replies::CLEARNET),
     }
 }
 

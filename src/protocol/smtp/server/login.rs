@@ -9,6 +9,7 @@ use crate::protocol::smtp::read::Phase;
 use crate::protocol::smtp::reply::Reply;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use onion::OnionAddress;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -21,26 +22,35 @@ impl Server {
         if self.transaction.is_some() || self.facts.proved.is_some() || self.facts.user.is_some() {
             return self.mistake(&replies::AUTH_ONCE);
         }
-        match self.config.role.clone() {
-            Role::Onion { cookie } => {
-                if mechanism != proof::MECHANISM {
-                    return self.mistake(&replies::MECHANISM);
-                }
-                let session = Session { server: *self.config.names.onion(), server_cookie: cookie };
-                match initial.map(|response| session.check(&response)) {
-                    Some(Ok(onion)) => {
-                        self.facts.proved = Some(onion);
-                        self.events.push_back(Event::Proved(onion));
-                        self.say(&replies::PROVED);
-                    }
-                    Some(Err(_)) => self.end(replies::NOT_PROVED),
-                    None => self.mistake(&replies::NO_RESPONSE),
-                }
-            }
+        match self.config.role {
+            Role::Onion { ref names, cookie } => self.prove(*names.onion(), cookie, mechanism, initial),
+            Role::Drop { onion, cookie } => self.prove(onion, cookie, mechanism, initial),
             Role::Submission { seed, decoy, .. } => match Mechanism::from_name(mechanism) {
                 Some(mechanism) => self.login(Exchange::new(mechanism, self.entropy(&seed, decoy)), initial),
                 None => self.mistake(&replies::MECHANISM),
             },
+        }
+    }
+
+    fn prove(
+        &mut self,
+        server: OnionAddress,
+        server_cookie: [u8; 16],
+        mechanism: &str,
+        response: Option<Zeroizing<String>>,
+    ) {
+        if mechanism != proof::MECHANISM {
+            return self.mistake(&replies::MECHANISM);
+        }
+        let session = Session { server, server_cookie };
+        match response.map(|response| session.check(&response)) {
+            Some(Ok(onion)) => {
+                self.facts.proved = Some(onion);
+                self.events.push_back(Event::Proved(onion));
+                self.say(&replies::PROVED);
+            }
+            Some(Err(_)) => self.end(replies::NOT_PROVED),
+            None => self.mistake(&replies::NO_RESPONSE),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The server's side of a session: the onion's port 25, or submission for a mail program.
+//! The server's side of a session: the onion's port 25, a drop's, or submission for a mail program.
 //!
 //! The driver loops over [`Server::next`] and does what the step says; a question must be answered, or it is asked
 //! again. Replies are gathered and sent when the machine needs input, so a pipelined batch is answered in one flight.
@@ -7,22 +7,28 @@
 
 mod body;
 mod card;
+mod collect;
+mod deposit;
 mod letter;
 mod login;
 mod replies;
 mod session;
 
+use crate::model::hold::Token;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
 use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::command::BodyKind;
 use crate::protocol::smtp::enclosure;
+use crate::protocol::smtp::held::Take;
 use crate::protocol::smtp::input::Input;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
 use crate::protocol::smtp::read::{FeedError, Phase, Read};
 use crate::protocol::smtp::reply::Reply;
+pub use collect::{DropAsked, HeldAsked, TakeAsked};
+pub use deposit::{Deposit, DepositAsked, RecallAsked};
 use onion::OnionAddress;
 use session::{Facts, State, Transaction};
 use std::collections::VecDeque;
@@ -30,8 +36,6 @@ use std::collections::VecDeque;
 /// What a server is told at the start of a session.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The identity's onion and the names it answers to.
-    pub names: OwnNames,
     /// Largest letter, in bytes; a sealed one may be larger by what the seal adds ([`limits::sealed_size_max`]).
     pub size_max: u64,
     /// Which port this is.
@@ -43,11 +47,23 @@ pub struct Config {
 pub enum Role {
     /// The onion's port 25: anyone calls, and may prove an onion.
     Onion {
+        /// The identity's onion and the names it answers to.
+        names: OwnNames,
+        /// Random, for this session only.
+        cookie: [u8; 16],
+    },
+    /// Port 25 of a drop: anyone leaves sealed letters there who has a token for each, and proves nothing; whoever
+    /// proves a key collects what is held for it.
+    Drop {
+        /// The drop's own onion.
+        onion: OnionAddress,
         /// Random, for this session only.
         cookie: [u8; 16],
     },
     /// Submission on loopback: a mail program logs in and sends to any onion.
     Submission {
+        /// The identity's onion and the names it answers to.
+        names: OwnNames,
         /// Random, for this session only: the SCRAM nonces come from it.
         seed: [u8; 32],
         /// The node's own, always the same (see [`crate::protocol::sasl::Entropy`]).
@@ -62,7 +78,7 @@ pub enum Role {
 pub struct Envelope {
     /// From MAIL. On submission: `Null`, or an address of this identity.
     pub from: ReversePath,
-    /// From RCPT. On the onion port all are local parts of this identity.
+    /// From RCPT. On the onion port all are local parts of this identity; at a drop it is one mailbox's address.
     pub recipients: Recipients,
     /// What the sender says the letter's size is, in bytes, at most what is taken here. It is always said of a sealed
     /// letter, and then the real one is the same; else it may differ.
@@ -76,8 +92,10 @@ pub struct Envelope {
     pub sealed: Option<PrekeyId>,
     /// So many bytes of the letter are here already, as the driver said at [`Step::Checkpoint`]; the rest comes.
     pub held: u64,
-    /// From LETTER=; only with `proved`.
+    /// From LETTER=; only with `proved` or `deposit`.
     pub letter: Option<LetterId>,
+    /// What was taken at [`Step::Deposit`]; always there at a drop, and nowhere else.
+    pub deposit: Option<Deposit>,
     /// The onion that this session has proved; `from` is then of this onion, or `Null`.
     pub proved: Option<OnionAddress>,
     /// The user who is logged in; always there on submission.
@@ -86,11 +104,20 @@ pub struct Envelope {
     pub hello: String,
 }
 
+/// Who has the right to go on with a letter that broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bringer {
+    /// The onion that is proved.
+    Onion(OnionAddress),
+    /// At a drop: nobody in particular, with this token. Whether it is good has not been asked yet.
+    Token(Token),
+}
+
 /// A letter that may be here in part (RFC 1845).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sending {
-    /// The proved onion that brings it.
-    pub from: OnionAddress,
+    /// Who brings it.
+    pub from: Bringer,
     /// Its id.
     pub letter: LetterId,
     /// Its whole length in bytes.
@@ -131,6 +158,8 @@ pub enum Step<'a> {
     Card(CardAsked<'a>),
     /// How much of this letter is here from before? Whoever answers holds it until `Begin` or `Discard` or `Suspend`.
     Checkpoint(Checkpoint<'a>),
+    /// May this letter be left here (drop)?
+    Deposit(DepositAsked<'a>),
     /// Take this letter, or not?
     Begin(Begin<'a>),
     /// Content of the letter, in order, not empty, at most [`limits::READ_LEN_MAX`] bytes.
@@ -141,6 +170,14 @@ pub enum Step<'a> {
     Discard,
     /// The session breaks in the midst of the letter of the last `Checkpoint`: keep what is here of it, if you like.
     Suspend,
+    /// What is held for whoever has proved this key?
+    Held(HeldAsked<'a>),
+    /// A stretch of a held letter?
+    Take(TakeAsked<'a>),
+    /// The proved caller has these letters durably; forget them.
+    Drop(DropAsked<'a>),
+    /// An author takes a letter back (drop).
+    Recall(RecallAsked<'a>),
     /// The proved onion asks for what waits for it (RFC 1985). It was answered already, the same in every case.
     Etrn(OnionAddress),
     /// Close the stream. Said again and again from now on.
@@ -176,7 +213,7 @@ pub struct Checkpoint<'a> {
 #[must_use = "the session stands still until it is answered"]
 pub struct Begin<'a> {
     server: &'a mut Server,
-    envelope: Envelope,
+    envelope: Box<Envelope>,
 }
 
 /// Is the letter kept? Dropped unanswered, it is asked again.
@@ -237,7 +274,7 @@ impl Begin<'_> {
     /// Lets the content come.
     pub fn accept(self) -> Envelope {
         self.server.begin();
-        self.envelope
+        *self.envelope
     }
 
     /// Refuses the letter with a 4xx or 5xx (anything else becomes 451).
@@ -274,11 +311,16 @@ enum Event {
     Proved(OnionAddress),
     Card(Option<u64>),
     Checkpoint(Sending),
-    Begin(Envelope),
+    Deposit(Deposit),
+    Begin(Box<Envelope>),
     Body(Vec<u8>),
     Finish,
     Discard,
     Suspend,
+    Held(OnionAddress, Option<LetterId>),
+    Take(OnionAddress, Take),
+    Drop(OnionAddress, Vec<LetterId>),
+    Recall(LetterId, Token),
     Etrn(OnionAddress),
     Close,
 }
@@ -329,11 +371,16 @@ impl Server {
             Event::Proved(onion) => Step::Proved(onion),
             Event::Card(known) => Step::Card(CardAsked { server: self, known }),
             Event::Checkpoint(sending) => Step::Checkpoint(Checkpoint { server: self, sending }),
+            Event::Deposit(deposit) => Step::Deposit(DepositAsked::new(self, deposit)),
             Event::Begin(envelope) => Step::Begin(Begin { server: self, envelope }),
             Event::Body(content) => Step::Body(content),
             Event::Finish => Step::Finish(Finish { server: self }),
             Event::Discard => Step::Discard,
             Event::Suspend => Step::Suspend,
+            Event::Held(who, after) => Step::Held(HeldAsked::new(self, who, after)),
+            Event::Take(who, take) => Step::Take(TakeAsked::new(self, who, take)),
+            Event::Drop(who, letters) => Step::Drop(DropAsked::new(self, who, letters)),
+            Event::Recall(letter, token) => Step::Recall(RecallAsked::new(self, letter, token)),
             Event::Etrn(onion) => Step::Etrn(onion),
             Event::Close => Step::Close,
         }
@@ -420,7 +467,15 @@ impl Server {
             State::Lookup { user, .. } => Some(Event::Login(user.clone())),
             State::AskCard(known) => Some(Event::Card(*known)),
             State::AskCheckpoint => Some(Event::Checkpoint(self.sending())),
-            State::AskBegin(_) => Some(Event::Begin(self.envelope())),
+            State::AskDeposit(mailbox) => {
+                let mailbox = *mailbox;
+                Some(Event::Deposit(self.deposit(mailbox)))
+            }
+            State::AskHeld(who, after) => Some(Event::Held(*who, *after)),
+            State::AskTake(who, take) => Some(Event::Take(*who, *take)),
+            State::AskDrop(who, letters) => Some(Event::Drop(*who, letters.clone())),
+            State::AskRecall(letter, token) => Some(Event::Recall(*letter, *token)),
+            State::AskBegin(_) => Some(Event::Begin(Box::new(self.envelope()))),
             State::Text(_) => self.advance_text(),
             State::Chunk { .. } => self.advance_chunk(),
             State::Skip { .. } => self.advance_skip(),
@@ -435,6 +490,7 @@ impl std::fmt::Debug for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Onion { .. } => "Onion",
+            Self::Drop { .. } => "Drop",
             Self::Submission { .. } => "Submission",
         })
     }

@@ -9,6 +9,10 @@ pub(super) const CHUNK_OK: Reply = Reply::new(250, 0, 0, "Chunk taken");
 pub(super) const KEPT: Reply = Reply::new(250, 0, 0, "The letter is kept");
 pub(super) const CARD: Reply = Reply::new(250, 0, 0, "");
 pub(super) const NOTHING_NEWER: Reply = Reply::new(250, 0, 0, "Nothing newer");
+pub(super) const HELD: Reply = Reply::new(250, 0, 0, "");
+pub(super) const OCTETS: Reply = Reply::new(250, 0, 0, "");
+pub(super) const DROPPED: Reply = Reply::new(250, 0, 0, "Dropped");
+pub(super) const RECALLED: Reply = Reply::new(250, 0, 0, "It is not held here now");
 pub(super) const CHECKPOINT: Reply = Reply::bare(355, "");
 pub(super) const GO_ON: Reply = Reply::bare(354, "Send the text, and end it with CRLF . CRLF");
 pub(super) const BYE: Reply = Reply::new(221, 0, 0, "Bye");
@@ -30,6 +34,9 @@ pub(super) const MAIL_OPEN: Reply = Reply::new(503, 5, 1, "A letter is already b
 pub(super) const IN_CHUNKS: Reply = Reply::new(503, 5, 1, "The letter is already coming in chunks");
 pub(super) const ONLY_CHUNKS: Reply = Reply::new(503, 5, 1, "After 355 the rest of the letter comes by BDAT");
 pub(super) const SEALED_CHUNKS: Reply = Reply::new(503, 5, 1, "A sealed letter comes by BDAT");
+pub(super) const INSIDE_A_LETTER: Reply = Reply::new(503, 5, 1, "Not inside a letter");
+pub(super) const UNPROVED_DEPOSIT: Reply =
+    Reply::new(503, 5, 1, "Letters are left here without AUTH; come again and prove nothing");
 pub(super) const AUTH_ONCE: Reply = Reply::new(503, 5, 1, "Only one AUTH, and not inside a letter");
 
 pub(super) const AUTH_FIRST: Reply = Reply::new(530, 7, 0, "AUTH first");
@@ -49,6 +56,9 @@ pub(super) const TOO_MANY_RECIPIENTS: Reply =
 pub(super) const SEALED_FOR_ONE: Reply =
     Reply::new(452, 5, 3, "A sealed letter has one reader; send to the others in others");
 pub(super) const NOT_YOURS: Reply = Reply::new(550, 7, 1, "The sender is not of the onion that was proved");
+pub(super) const NO_SENDER: Reply = Reply::new(550, 7, 1, "What is left at a drop names no sender");
+pub(super) const NO_TOKEN: Reply =
+    Reply::new(550, 7, 1, "A drop takes sealed letters, each with a TOKEN, and nothing else");
 pub(super) const NOT_THIS_IDENTITY: Reply =
     Reply::new(553, 7, 1, "The sender must be an address of the identity that is logged in");
 pub(super) const NO_RELAY: Reply = Reply::new(550, 7, 1, "This node takes letters for its own onion only");
@@ -80,6 +90,8 @@ pub(super) const TOO_MANY_ERRORS: Reply = Reply::new(421, 7, 0, "Too many errors
 pub(super) const TOO_MANY_COMMANDS: Reply = Reply::new(421, 7, 0, "Too many commands without a letter");
 pub(super) const TOO_MANY_LETTERS: Reply =
     Reply::new(421, 7, 0, "Enough letters for one session; come again");
+pub(super) const TOO_MUCH_COLLECTED: Reply =
+    Reply::new(421, 7, 0, "Enough was collected in one session; come again");
 pub(super) const TOO_MANY_CARDS: Reply =
     Reply::new(421, 7, 0, "The Card was asked for often enough; come again");
 pub(super) const LOCAL: Reply = Reply::new(451, 3, 0, "Something went wrong here; try again later");

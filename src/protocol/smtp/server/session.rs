@@ -2,10 +2,12 @@
 
 use super::{Event, Role, Server, replies};
 use crate::model::address::MailAddress;
+use crate::model::hold::{MailboxId, Token};
 use crate::model::letter::LetterId;
 use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Exchange;
 use crate::protocol::smtp::command::{self, BodyKind, Command, Words};
+use crate::protocol::smtp::held::Take;
 use crate::protocol::smtp::input::LineError;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
@@ -30,6 +32,16 @@ pub(super) enum State {
     AskCard(Option<u64>),
     /// The driver is asked what is here of the letter already.
     AskCheckpoint,
+    /// The driver is asked whether the letter may be left in this mailbox.
+    AskDeposit(MailboxId),
+    /// The driver is asked what is held for this key, behind this letter.
+    AskHeld(OnionAddress, Option<LetterId>),
+    /// The driver is asked for a stretch of what is held for this key.
+    AskTake(OnionAddress, Take),
+    /// The driver is to forget what this key has collected.
+    AskDrop(OnionAddress, Vec<LetterId>),
+    /// The driver is to give up a letter on the word of its author.
+    AskRecall(LetterId, Token),
     /// The driver is asked whether the letter may come.
     AskBegin(Way),
     /// A DATA text is coming.
@@ -68,7 +80,9 @@ pub(super) struct Facts {
     pub(super) letters: u32,
     /// Times that the Card was given.
     pub(super) cards: u32,
-    /// Commands and errors since the last letter that was accepted.
+    /// HELD, TAKE and DROP that were done.
+    pub(super) collected: u32,
+    /// Commands, without those just counted, and errors since the last letter that was accepted.
     pub(super) commands: u32,
     pub(super) errors: u32,
     /// Bytes of the present stretch of a body.
@@ -86,6 +100,10 @@ pub(super) struct Transaction {
     pub(super) utf8: bool,
     /// BODY=SEALED was said, with this KEY.
     pub(super) sealed: Option<PrekeyId>,
+    /// From TOKEN=; always there at a drop.
+    pub(super) token: Option<Token>,
+    /// The mailbox in which it may be left, as the driver said.
+    pub(super) mailbox: Option<MailboxId>,
     /// What comes of it before the session breaks is kept for the next one.
     pub(super) checkpoint: bool,
     /// So much of it was here before, in bytes.
@@ -152,8 +170,9 @@ impl Server {
 
     /// On loopback the greeting names no onion: whoever connects has not logged in yet.
     fn own_name(&self) -> String {
-        match self.config.role {
-            Role::Onion { .. } => self.config.names.onion().host(),
+        match &self.config.role {
+            Role::Onion { names, .. } => names.onion().host(),
+            Role::Drop { onion, .. } => onion.host(),
             Role::Submission { .. } => "localhost".to_owned(),
         }
     }
@@ -193,6 +212,7 @@ impl Server {
         }
         let words = match self.config.role {
             Role::Onion { .. } => Words::Nodes,
+            Role::Drop { .. } => Words::Drops,
             Role::Submission { .. } => Words::Programs,
         };
         match command::parse(line, words) {
@@ -216,6 +236,10 @@ impl Server {
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial),
             Command::Etrn(node) => self.etrn(&node),
             Command::Card(known) => self.card(known),
+            Command::Held(after) => self.collect(|who| State::AskHeld(who, after)),
+            Command::Take(take) => self.collect(|who| State::AskTake(who, take)),
+            Command::Drop(letters) => self.collect(|who| State::AskDrop(who, letters)),
+            Command::Recall(letter, token) => self.recall(letter, token),
             Command::Rset => {
                 self.suspend_transaction();
                 self.say(&replies::OK);
@@ -243,20 +267,28 @@ impl Server {
         self.facts.extended = extended;
         let mut text = self.own_name();
         if extended {
-            text.push_str("\nPIPELINING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE ");
-            text.push_str(&self.config.size_max.to_string());
-            match &self.config.role {
-                Role::Onion { cookie } => {
-                    let cookie = LetterId(*cookie).to_hex();
-                    text.push_str(&format!(
-                        "\nCHECKPOINT\nETRN\nAUTH {}\nONIONSKIN 1 {cookie} CARD SEALED",
-                        proof::MECHANISM
-                    ));
-                }
-                Role::Submission { .. } => text.push_str("\nAUTH PLAIN SCRAM-SHA-256"),
-            }
+            text.push_str(&self.announcement());
         }
         self.say(&Reply::bare(250, "").saying(text));
+    }
+
+    /// What can be done here, each on a line.
+    fn announcement(&self) -> String {
+        let size = self.config.size_max;
+        let rest = |cookie: &[u8; 16], words| {
+            format!("\nAUTH {}\nONIONSKIN 1 {} {words}", proof::MECHANISM, LetterId(*cookie).to_hex())
+        };
+        let mail = "\nPIPELINING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";
+        match &self.config.role {
+            Role::Onion { cookie, .. } => {
+                format!("{mail} {size}\nCHECKPOINT\nETRN{}", rest(cookie, "CARD SEALED HELD"))
+            }
+            Role::Drop { cookie, .. } => {
+                let mail = "\nPIPELINING\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";
+                format!("{mail} {size}\nCHECKPOINT{}", rest(cookie, "DROP"))
+            }
+            Role::Submission { .. } => format!("{mail} {size}\nAUTH PLAIN SCRAM-SHA-256"),
+        }
     }
 
     /// The reply tells nothing: not even whether anything waits.

@@ -1,5 +1,7 @@
 //! Tests of whole sessions: a driver of each machine that keeps what it was told, and a wire between the two.
 
+mod deposit;
+mod holding;
 mod hostile;
 mod pair;
 mod random;
@@ -10,11 +12,13 @@ use super::client::{self, Client, Outgoing, Prove};
 use super::server::{self, Envelope, Role, Server};
 use super::{Phase, Read, Reply, ReversePath, limits};
 use crate::model::address::{LocalPart, MailAddress};
+use crate::model::hold::Token;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
 use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Verifier;
 use ed25519_dalek::{Signer as _, SigningKey};
+use holding::Shelf;
 use onion::OnionAddress;
 
 /// The key of the test person with this number.
@@ -33,25 +37,52 @@ pub(super) fn address(local: &str, seed: u8) -> MailAddress {
 /// Larger than what is sent without waiting for replies.
 pub(super) const SIZE_MAX: u64 = 2 * limits::EAGER_LEN_MAX;
 
-/// Bob (2) at his onion port, or at his submission.
+/// Bob (2) at his onion port, or at his submission; or a drop (3).
 pub(super) fn server(role: Role) -> Server {
-    let names = OwnNames::new(onion(2), [LocalPart::parse("bob").unwrap()]).unwrap();
-    Server::new(server::Config { names, size_max: SIZE_MAX, role })
+    Server::new(server::Config { size_max: SIZE_MAX, role })
+}
+
+fn names() -> OwnNames {
+    OwnNames::new(onion(2), [LocalPart::parse("bob").unwrap()]).unwrap()
 }
 
 pub(super) fn onion_role() -> Role {
-    Role::Onion { cookie: [0xc0; 16] }
+    Role::Onion { names: names(), cookie: [0xc0; 16] }
 }
 
 pub(super) fn submission_role() -> Role {
-    Role::Submission { seed: [5; 32], decoy: [6; 32], others: Vec::new() }
+    Role::Submission { names: names(), seed: [5; 32], decoy: [6; 32], others: Vec::new() }
+}
+
+pub(super) fn drop_role() -> Role {
+    Role::Drop { onion: onion(3), cookie: [0xc0; 16] }
 }
 
 /// Ann (1), who has dialled Bob (2).
 pub(super) fn client() -> Client {
-    let prove =
-        Prove { own: onion(1), cookie: [0xa0; 16], sign: Box::new(|bytes| key(1).sign(bytes).to_bytes()) };
-    Client::new(client::Config { server: onion(2), hello: onion(1).host(), prove: Some(prove) })
+    client_of(1, 2)
+}
+
+/// Whoever has the key of this number, and has dialled the server of that.
+pub(super) fn client_of(own: u8, server: u8) -> Client {
+    let sign = Box::new(move |bytes: &[u8]| key(own).sign(bytes).to_bytes());
+    let prove = Prove { own: onion(own), cookie: [0xa0; 16], sign };
+    Client::new(client::Config { server: onion(server), hello: onion(own).host(), prove: Some(prove) })
+}
+
+/// Somebody who has dialled the drop (3).
+pub(super) fn depositor() -> Client {
+    Client::new(client::Config::anonymous(onion(3)))
+}
+
+/// This letter, to be left at the drop for this token.
+pub(super) fn deposit(content: &[u8], token: Token) -> Outgoing {
+    Outgoing {
+        recipients: Recipients::new([holding::MAILBOX.address(onion(3))]).unwrap(),
+        id: holding::id_of(content),
+        token: Some(token),
+        ..sealed(content.len())
+    }
 }
 
 pub(super) fn outgoing(recipients: &[&str], size: usize) -> Outgoing {
@@ -63,6 +94,7 @@ pub(super) fn outgoing(recipients: &[&str], size: usize) -> Outgoing {
         eight_bit: false,
         utf8_header: false,
         sealed: None,
+        token: None,
         ask_card: None,
     }
 }
@@ -75,8 +107,8 @@ pub(super) fn sealed(size: usize) -> Outgoing {
     Outgoing { sealed: Some(PREKEY), ..outgoing(&["bob"], size) }
 }
 
-/// A letter that broke off: its id, and the key it is sealed with.
-type Part = (LetterId, Option<PrekeyId>);
+/// A letter that broke off: its id, the key it is sealed with, and the token that pays for it.
+type Part = (LetterId, Option<PrekeyId>, Option<Token>);
 
 /// What a server's driver was told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -109,10 +141,12 @@ pub(super) struct Driven {
     pub(super) card: Option<(u64, Vec<u8>)>,
     /// What comes with the acceptance of a sealed letter.
     pub(super) receipt: Option<Vec<u8>>,
+    /// What is held here.
+    pub(super) shelf: Shelf,
 }
 
 /// What is sent at once: what was gathered, and one long reply behind it.
-const SENT_MAX: usize = limits::OUTPUT_LEN_MAX + limits::CARD_TEXT_LEN_MAX;
+const SENT_MAX: usize = limits::OUTPUT_LEN_MAX + limits::TAKE_LEN_MAX + 64;
 /// The most that a machine may hold: an unfinished line, one feed behind it, and what is about to be sent.
 pub(super) const HELD_MAX: usize = limits::AUTH_LEN_MAX + limits::READ_LEN_MAX + SENT_MAX;
 
@@ -125,8 +159,10 @@ pub(super) enum Pause {
 
 impl Driven {
     pub(super) fn new(role: Role) -> Self {
+        let shelf = Shelf::new(onion(if matches!(role, Role::Drop { .. }) { 4 } else { 1 }));
         let server = server(role);
         Self {
+            shelf,
             server,
             seen: Seen::default(),
             open: None,
@@ -175,13 +211,26 @@ impl Driven {
                 },
                 server::Step::Checkpoint(checkpoint) => {
                     let sending = checkpoint.sending();
-                    let name = (sending.letter, sending.sealed);
+                    let token = match sending.from {
+                        server::Bringer::Token(token) => Some(token),
+                        server::Bringer::Onion(_) => None,
+                    };
+                    let name = (sending.letter, sending.sealed, token);
                     let known = self.seen.suspended.iter().position(|(part, _)| *part == name);
-                    let content = known.map_or_else(Vec::new, |at| self.seen.suspended.remove(at).1);
+                    let part = known.map(|at| self.seen.suspended.remove(at).1);
+                    let content = part.or(self.shelf.found(&sending)).unwrap_or_default();
                     let (len, after_cr) = (content.len() as u64, content.last() == Some(&b'\r'));
                     checkpoint.answer(Some(server::Held { len, after_cr }));
                     self.note(&format!("checkpoint {} of {}: {len}", sending.letter.to_hex(), sending.size));
                     assert!(self.held.replace((name, content)).is_none(), "two letters at once");
+                }
+                step @ (server::Step::Deposit(_)
+                | server::Step::Held(_)
+                | server::Step::Take(_)
+                | server::Step::Drop(_)
+                | server::Step::Recall(_)) => {
+                    let words = self.shelf.answer(step);
+                    self.log.push(words);
                 }
                 server::Step::Begin(begin) => match self.refuse_begin.take() {
                     Some(reply) => begin.refuse(reply),
@@ -203,7 +252,9 @@ impl Driven {
                 }
                 server::Step::Finish(finish) => {
                     let letter = self.open.take().expect("only a begun letter is finished");
-                    match self.refuse_finish.take() {
+                    let kept =
+                        letter.0.deposit.map_or(Ok(()), |deposit| self.shelf.keep(&deposit, &letter.1));
+                    match self.refuse_finish.take().or(kept.err()) {
                         Some(reply) => finish.refuse(reply),
                         None => {
                             finish.accept_with(self.receipt.as_deref().filter(|_| letter.0.sealed.is_some()));
@@ -219,10 +270,7 @@ impl Driven {
                     self.note("discard");
                 }
                 server::Step::Suspend => {
-                    let begun = self
-                        .open
-                        .take()
-                        .map(|(envelope, content)| ((envelope.letter.unwrap(), envelope.sealed), content));
+                    let begun = self.open.take().map(|(envelope, content)| (part_of(&envelope), content));
                     let (part, content) = begun.or(self.held.take()).expect("only a checkpoint is suspended");
                     self.note(&format!("suspend at {}", content.len()));
                     if !content.is_empty() {
@@ -255,6 +303,11 @@ impl Driven {
         assert!(self.open.is_none(), "a letter was neither finished nor discarded");
         self.seen
     }
+}
+
+fn part_of(envelope: &Envelope) -> Part {
+    let token = envelope.deposit.map(|deposit| deposit.token);
+    (envelope.letter.expect("a part has an id"), envelope.sealed, token)
 }
 
 fn summary(envelope: &Envelope) -> String {

@@ -1,5 +1,6 @@
 //! Client and server on one wire: what arrives is what was sent, and in how many round trips.
 
+use super::super::HeldList;
 use super::super::client::{Busy, CardAnswer, Cause, Failure, Outcome, Step};
 use super::*;
 
@@ -11,6 +12,10 @@ pub(super) struct Pair {
     pub(super) hidden: &'static [&'static str],
     /// Bytes of the server's output that the client has read.
     read: usize,
+    /// Bytes that were said and not yet heard.
+    waiting: Vec<u8>,
+    /// Bytes that are heard at once.
+    pub(super) listen: usize,
     /// Times that the client had to wait for the server.
     pub(super) round_trips: usize,
     /// Bytes of content that the client was given.
@@ -25,6 +30,10 @@ pub(super) enum End {
     Done { outcomes: Vec<Outcome>, receipt: Option<Vec<u8>> },
     Card(CardAnswer),
     Etrn(u16),
+    Held(Result<HeldList, u16>),
+    Taken(Result<Vec<u8>, u16>),
+    Dropped(Result<(), u16>),
+    Recalled(Result<(), u16>),
     Failed(Failure),
     Idle,
     Close,
@@ -32,7 +41,22 @@ pub(super) enum End {
 
 impl Pair {
     pub(super) fn new(server: Driven) -> Self {
-        Self { client: client(), server, hidden: &[], read: 0, round_trips: 0, given: 0, left: usize::MAX }
+        Self {
+            client: client(),
+            server,
+            hidden: &[],
+            read: 0,
+            waiting: Vec::new(),
+            listen: limits::READ_LEN_MAX,
+            round_trips: 0,
+            given: 0,
+            left: usize::MAX,
+        }
+    }
+
+    /// This client at a drop.
+    pub(super) fn at_drop(client: Client) -> Self {
+        Self { client, ..Self::new(Driven::new(drop_role())) }
     }
 
     /// Runs until the client has something to say to its owner. The content is given in pieces of `piece` bytes.
@@ -52,17 +76,7 @@ impl Pair {
                         self.client.eof();
                     }
                 }
-                Step::Read(_) => {
-                    let closed = self.server.run() == Pause::Close;
-                    let answer = hide(&self.server.seen.sent[self.read..], self.hidden);
-                    self.round_trips += 1;
-                    self.read = self.server.seen.sent.len();
-                    if answer.is_empty() && closed {
-                        self.client.eof();
-                    }
-                    assert!(!answer.is_empty() || closed, "both wait");
-                    self.client.feed(&answer).unwrap();
-                }
+                Step::Read(_) => self.hear(),
                 Step::WantBody { at, max } => {
                     let missing = &content[usize::try_from(at).unwrap()..];
                     let now = &missing[..max.min(piece).min(missing.len())];
@@ -72,6 +86,10 @@ impl Pair {
                 Step::Done { outcomes, receipt } => return End::Done { outcomes, receipt },
                 Step::Card(answer) => return End::Card(answer),
                 Step::Etrn(reply) => return End::Etrn(reply.code),
+                Step::Held(answer) => return End::Held(answer.map_err(|reply| reply.code)),
+                Step::Taken(answer) => return End::Taken(answer.map_err(|reply| reply.code)),
+                Step::Dropped(answer) => return End::Dropped(answer.map_err(|reply| reply.code)),
+                Step::Recalled(answer) => return End::Recalled(answer.map_err(|reply| reply.code)),
                 Step::Failed(failure) => return End::Failed(failure),
                 Step::Idle => return End::Idle,
                 Step::Close => return End::Close,
@@ -79,10 +97,33 @@ impl Pair {
         }
     }
 
+    /// What the server says, one read's worth of it.
+    fn hear(&mut self) {
+        if self.waiting.is_empty() {
+            let closed = self.server.run() == Pause::Close;
+            self.waiting = hide(&self.server.seen.sent[self.read..], self.hidden);
+            self.round_trips += 1;
+            self.read = self.server.seen.sent.len();
+            if self.waiting.is_empty() && closed {
+                self.client.eof();
+            }
+            assert!(!self.waiting.is_empty() || closed, "both wait");
+        }
+        let now = self.waiting.len().min(self.listen);
+        let piece: Vec<u8> = self.waiting.drain(..now).collect();
+        self.client.feed(&piece).unwrap();
+    }
+
     /// A new session with the same server.
     pub(super) fn dial_again(&mut self) {
-        self.client = client();
-        self.server.server = server(onion_role());
+        self.dial(client(), onion_role());
+    }
+
+    /// A new session of this client with the same server, in this role.
+    pub(super) fn dial(&mut self, client: Client, role: Role) {
+        self.client = client;
+        self.server.server = server(role);
+        self.waiting.clear();
         (self.read, self.left) = (self.server.seen.sent.len(), usize::MAX);
     }
 
@@ -104,6 +145,9 @@ impl Pair {
 
 /// Writes a dash over each of the words.
 fn hide(bytes: &[u8], words: &[&str]) -> Vec<u8> {
+    if words.is_empty() {
+        return bytes.to_vec();
+    }
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     words.iter().fold(text, |text, word| text.replace(word, "-")).into_bytes()
 }

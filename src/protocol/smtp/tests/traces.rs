@@ -1,6 +1,8 @@
 //! Replays the scripts of `tests/traces/smtp`. `README.md` there tells their form.
 
+use super::super::Take;
 use super::super::client::{CardAnswer, Outcome, Step};
+use super::holding::token;
 use super::*;
 use std::fs;
 use std::path::Path;
@@ -16,8 +18,53 @@ struct Line {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Onion,
+    Drop,
     Submission,
     Client,
+    Depositor,
+    Collector,
+}
+
+impl Side {
+    fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "onion" => Self::Onion,
+            "drop" => Self::Drop,
+            "submission" => Self::Submission,
+            "client" => Self::Client,
+            "depositor" => Self::Depositor,
+            "collector" => Self::Collector,
+            _ => return None,
+        })
+    }
+
+    fn is_server(self) -> bool {
+        matches!(self, Self::Onion | Self::Drop | Self::Submission)
+    }
+
+    fn machine(self) -> Box<dyn Machine> {
+        let sender = |client| {
+            let (content, sent, log) = Default::default();
+            Box::new(Sender { client, content, sent, log, closed: false })
+        };
+        match self {
+            Self::Onion => Box::new(Driven::new(onion_role())),
+            Self::Drop => Box::new(Driven::new(drop_role())),
+            Self::Submission => Box::new(Driven::new(submission_role())),
+            Self::Client => sender(client()),
+            Self::Depositor => sender(depositor()),
+            Self::Collector => sender(client_of(4, 3)),
+        }
+    }
+}
+
+/// Writes names and tokens for what stands in braces.
+fn fill(text: &str) -> String {
+    let names = [("{ann}", 1), ("{bob}", 2), ("{drop}", 3), ("{collector}", 4)];
+    let text =
+        names.iter().fold(text.to_owned(), |text, (name, seed)| text.replace(name, &onion(*seed).host()));
+    let tokens = [("{token}", token(0x2a, 2)), ("{other}", token(0x2b, 2)), ("{small}", token(0x2c, 0))];
+    tokens.iter().fold(text, |text, (name, token)| text.replace(name, &token.to_hex()))
 }
 
 fn parse(text: &str) -> (Side, Vec<Line>) {
@@ -27,13 +74,11 @@ fn parse(text: &str) -> (Side, Vec<Line>) {
         match line.split_once(": ").or_else(|| line.strip_suffix(':').map(|mark| (mark, ""))) {
             None => assert!(line.is_empty() || line.starts_with('#'), "line {}: {line}", at + 1),
             Some(_) if line.starts_with('#') => {}
-            Some(("machine", "onion")) => side = Some(Side::Onion),
-            Some(("machine", "submission")) => side = Some(Side::Submission),
-            Some(("machine", "client")) => side = Some(Side::Client),
+            Some(("machine", word)) => side = Side::from_word(word),
             Some((mark, rest)) => {
                 assert!(["C", "S", "c", "s", "D", "E"].contains(&mark), "line {}: {line}", at + 1);
                 let mark = mark.chars().next().unwrap();
-                let rest = rest.replace("{ann}", &onion(1).host()).replace("{bob}", &onion(2).host());
+                let rest = fill(rest);
                 let text = match mark {
                     'C' | 'S' => [unescape(&rest), b"\r\n".to_vec()].concat(),
                     'c' | 's' => unescape(&rest),
@@ -93,6 +138,11 @@ impl Machine for Driven {
                 self.card = Some((sequence.parse().unwrap(), bytes_of(card)));
             }
             "no card" => self.card = None,
+            _ if word == "hold" => {
+                self.shelf.hold(&bytes_of(rest));
+            }
+            _ if word == "room" => self.shelf.room = rest.parse().unwrap(),
+            _ if word == "page" => self.shelf.page = rest.parse().unwrap(),
             _ if word == "receipt" => self.receipt = Some(bytes_of(rest)),
             "eof" => self.server.eof(),
             "expire" => self.server.expire(),
@@ -160,6 +210,26 @@ impl Sender {
                     CardAnswer::None => "card: none".to_owned(),
                 }),
                 Step::Etrn(reply) => self.log.push(format!("etrn {reply}")),
+                Step::Held(answer) => self.log.push(match answer {
+                    Ok(list) => {
+                        let letters = list
+                            .letters
+                            .iter()
+                            .map(|held| format!("{} of {}, ", held.letter.to_hex(), held.size));
+                        format!(
+                            "held: {}{}",
+                            letters.collect::<String>(),
+                            if list.more { "more" } else { "complete" }
+                        )
+                    }
+                    Err(reply) => format!("held: refused {}", reply.code),
+                }),
+                Step::Taken(answer) => self.log.push(match answer {
+                    Ok(octets) => format!("taken {}", told(&octets)),
+                    Err(reply) => format!("taken: refused {}", reply.code),
+                }),
+                Step::Dropped(answer) => self.log.push(done_word("dropped", answer)),
+                Step::Recalled(answer) => self.log.push(done_word("recalled", answer)),
                 Step::Failed(failure) => {
                     let doubt = if failure.maybe_delivered { ", maybe delivered" } else { "" };
                     self.log.push(format!("failed: {}{doubt}", failure.cause));
@@ -173,6 +243,10 @@ impl Sender {
             }
         }
     }
+}
+
+fn done_word(word: &str, answer: Result<(), Reply>) -> String {
+    answer.map_or_else(|reply| format!("{word}: refused {}", reply.code), |()| word.to_owned())
 }
 
 fn outcome_word(outcome: &Outcome) -> String {
@@ -199,6 +273,28 @@ impl Machine for Sender {
             "quit" => self.client.quit(),
             "etrn" => self.client.etrn().unwrap(),
             "card" => self.client.ask_card((!rest.is_empty()).then(|| rest.parse().unwrap())).unwrap(),
+            "deposit" => {
+                let (token, content) = rest.split_once(" | ").unwrap();
+                self.content = bytes_of(content);
+                let letter = deposit(&self.content, Token::from_hex(token).unwrap());
+                self.client.letter(letter).unwrap();
+            }
+            "held" => self.client.ask_held(LetterId::from_hex(rest)).unwrap(),
+            "take" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let (letter, offset) = (LetterId::from_hex(words[0]).unwrap(), words[1].parse().unwrap());
+                self.client.take(Take { letter, offset, max: words[2].parse().unwrap() }).unwrap();
+            }
+            "drop" => {
+                let letters: Vec<LetterId> =
+                    rest.split(' ').map(|word| LetterId::from_hex(word).unwrap()).collect();
+                self.client.drop_letters(&letters).unwrap();
+            }
+            "recall" => {
+                let (letter, token) = rest.split_once(' ').unwrap();
+                let (letter, token) = (LetterId::from_hex(letter).unwrap(), Token::from_hex(token).unwrap());
+                self.client.recall(letter, token).unwrap();
+            }
             "letter" => {
                 let (names, content) = rest.split_once(" | ").unwrap();
                 self.content = bytes_of(content);
@@ -226,7 +322,7 @@ impl Machine for Sender {
 
 /// Plays a script against the machine, what is heard being split into pieces of `step` bytes.
 fn play(name: &str, machine: &mut dyn Machine, side: Side, lines: &[Line], step: usize) {
-    let (heard, said) = if side == Side::Client { ('S', 'C') } else { ('C', 'S') };
+    let (heard, said) = if side.is_server() { ('C', 'S') } else { ('S', 'C') };
     let mut at = 0;
     while at < lines.len() {
         let block = at;
@@ -274,14 +370,7 @@ fn every_trace_is_replayed_as_it_is_written() {
         let (side, lines) = parse(&fs::read_to_string(&path).unwrap());
         assert!(!lines.is_empty(), "{name} is empty");
         for step in [1, 7, limits::READ_LEN_MAX] {
-            let mut machine: Box<dyn Machine> = match side {
-                Side::Onion => Box::new(Driven::new(onion_role())),
-                Side::Submission => Box::new(Driven::new(submission_role())),
-                Side::Client => {
-                    let (content, sent, log) = Default::default();
-                    Box::new(Sender { client: client(), content, sent, log, closed: false })
-                }
-            };
+            let mut machine = side.machine();
             play(&name, &mut *machine, side, &lines, step);
         }
         played += 1;
@@ -303,7 +392,7 @@ fn the_protocol_document_shows_the_traces_that_are_tested() {
     let traces: Vec<String> = fs::read_dir(folder())
         .unwrap()
         .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-        .map(|trace| trace.replace("{ann}", &onion(1).host()).replace("{bob}", &onion(2).host()))
+        .map(|trace| fill(&trace))
         .map(|trace| trace.lines().filter(spoken).collect::<Vec<_>>().join("\n"))
         .collect();
     let shown: Vec<&str> = document.split("```\n").filter(|block| block.starts_with("C: ")).collect();
