@@ -14,9 +14,8 @@ use crate::node::holders;
 use crate::node::parcel::{Kind, Parcel};
 use crate::node::partial::Claim;
 use crate::node::receive::Here;
-use crate::protocol::smtp::held::{HeldLetter, Take};
 use crate::protocol::smtp::server::{Bringer, Deposit, Sending};
-use crate::protocol::smtp::{Reply, limits};
+use crate::protocol::smtp::{HeldLetter, Reply, Take, limits};
 use crate::store::held::{BoxRecord, SpentRecord, Taken};
 use crate::store::{Body, StoreError};
 use ed25519_dalek::SigningKey;
@@ -27,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const NO_MAILBOX: Reply = Reply::new(550, 1, 1, "No such mailbox here");
-const NO_TOKEN: Reply = Reply::new(550, 7, 1, "The token is not good for this, or was spent on something else");
+const NO_TOKEN: Reply =
+    Reply::new(550, 7, 1, "The token is not good for this, or was spent on something else");
 const NO_ROOM: Reply = Reply::new(552, 2, 2, "The mailbox is full");
 const TOO_LARGE: Reply = Reply::new(552, 3, 4, "The token does not pay for a letter of this size");
 const NOT_YOURS: Reply = Reply::new(550, 7, 1, "Nothing is held here for this key");
@@ -131,8 +131,13 @@ impl Desk {
     }
 
     /// The mailbox for which somebody who proved this key may collect at this drop.
-    pub(crate) async fn collecting(&self, drop: OnionAddress, who: OnionAddress) -> Result<Collecting, Reply> {
-        let boxes = self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
+    pub(crate) async fn collecting(
+        &self,
+        drop: OnionAddress,
+        who: OnionAddress,
+    ) -> Result<Collecting, Reply> {
+        let boxes =
+            self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
         let place = |record: &BoxRecord| record.collectors.iter().position(|collector| collector.0 == who);
         let mut these = boxes.iter().filter(|(_, record)| record.drop == drop);
         these
@@ -198,7 +203,8 @@ impl Desk {
         token: &Token,
         agreed: Option<UnixTime>,
     ) -> Result<(MailboxId, BoxRecord), Reply> {
-        let boxes = self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
+        let boxes =
+            self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
         let mut these = boxes.into_iter().filter(|(_, record)| record.drop == drop);
         these.find(|(mailbox, record)| is_good(record, *mailbox, token, agreed)).ok_or(NO_TOKEN)
     }
@@ -229,7 +235,8 @@ impl Desk {
 fn is_good(record: &BoxRecord, mailbox: MailboxId, token: &Token, agreed: Option<UnixTime>) -> bool {
     /// How far the clock of a guest may be ahead.
     const AHEAD: Duration = Duration::from_secs(2 * 86_400);
-    let timely = agreed.is_none_or(|now| now <= token.until() && token.epoch <= hold::epoch_of(now.plus(AHEAD)));
+    let timely =
+        agreed.is_none_or(|now| now <= token.until() && token.epoch <= hold::epoch_of(now.plus(AHEAD)));
     timely && TokenKey::new(record.key).made(&record.drop, mailbox, token)
 }
 
@@ -247,9 +254,9 @@ pub(super) async fn keep(
         return Err(ANOTHER);
     }
     let record = spent.clone();
-    let taken = desk.store.write(move |tx| {
-        tx.held().take(deposit.mailbox, &deposit.token, &record, deposit.key, &body)
-    });
+    let taken = desk
+        .store
+        .write(move |tx| tx.held().take(deposit.mailbox, &deposit.token, &record, deposit.key, &body));
     match taken.await.map_err(|error| desk.disk_reply(&error))? {
         Taken::Now => custody(&drop_seed, &spent),
         Taken::Before(before) => custody(&drop_seed, &before),

@@ -5,7 +5,7 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
-use crate::model::statement::{LetterStatement, Verified};
+use crate::model::statement::LetterStatement;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
 use crate::node::holding::{self, Depositing};
@@ -195,7 +195,14 @@ impl Parcel {
                 Some(Unfinished { head, writer, unsealing, signed, len: self.len, last: self.last })
             }
             (Kind::Depositing(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
-                Some(Unfinished { head, writer, unsealing: None, signed: None, len: self.len, last: self.last })
+                Some(Unfinished {
+                    head,
+                    writer,
+                    unsealing: None,
+                    signed: None,
+                    len: self.len,
+                    last: self.last,
+                })
             }
             _ => None,
         }
