@@ -40,6 +40,8 @@ pub struct Desk {
     pub(super) web: Web,
     /// Rung when other drops are to be hosted than before.
     pub(crate) drops_changed: Notify,
+    /// Rung when holders are to be asked now for what they keep for us.
+    pub(crate) collect_now: Notify,
     rng: Mutex<StdRng>,
 }
 
@@ -94,6 +96,7 @@ impl Desk {
             callers: Callers::default(),
             web: Web::default(),
             drops_changed: Notify::new(),
+            collect_now: Notify::new(),
             rng: Mutex::new(rng),
         })
     }

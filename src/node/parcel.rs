@@ -187,6 +187,11 @@ impl Parcel {
         Self { desk, kind, stage: Stage::Kept, unsealing: None, refused: None, len: 0, last: 0 }
     }
 
+    /// So many bytes of the letter were taken, as they came.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// What another try can go on with, if anything.
     pub(crate) fn suspend(self) -> Option<Unfinished> {
         match (self.kind, self.stage, self.refused) {

@@ -166,12 +166,13 @@ pub async fn begin(
 }
 
 /// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no key
-/// for it any more.
+/// for it any more. `begun` is what an earlier try left of it.
 pub(super) fn collected(
     desk: &Arc<Desk>,
     id: LetterId,
     key: &PrekeyId,
     agreed: Option<UnixTime>,
+    begun: Option<Unfinished>,
 ) -> Option<Parcel> {
     let secret = desk.keyring.secret(key)?;
     let to = Reader::Any(desk.identity.names().clone());
@@ -188,6 +189,9 @@ pub(super) fn collected(
         carried: None,
     };
     let kind = Kind::Arriving(Box::new(arriving));
+    if let Some(begun) = begun {
+        return Some(Parcel::resume(desk.clone(), kind, begun));
+    }
     Some(Parcel::new(desk.clone(), kind).sealed(Some(Unsealing::new(secret, awaited))))
 }
 
