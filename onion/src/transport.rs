@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 /// A boxed future, so that the trait can be used as an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Most onions that one transport hosts beside the identity's own.
+pub const HOSTED_MAX: usize = 32;
+
 /// The network as one identity sees it.
 pub trait Transport: Send + Sync {
     /// Opens a byte stream to `port` of `to`, within `deadline`.
@@ -39,6 +42,12 @@ pub trait Transport: Send + Sync {
     ///
     /// Returns at once; that the service is reachable shows in [`Transport::bootstrap`].
     fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
+
+    /// Hosts one more onion service, of any key, beside the identity's own; at most [`HOSTED_MAX`] at once.
+    ///
+    /// Nothing tells others that the two are of one node but that they come and go together. Returns at once, as
+    /// [`Transport::listen`]; dropping the listener ends it.
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.
     fn network_time(&self) -> Option<NetworkTime>;
@@ -157,6 +166,12 @@ impl Listener {
     /// Makes a listener from a bounded channel of streams and whatever keeps the service alive.
     pub fn new(incoming: tokio::sync::mpsc::Receiver<Inbound>, guard: Box<dyn Send + Sync>) -> Self {
         Self { incoming, _guard: guard }
+    }
+
+    /// The same, with one thing more that must live as long.
+    #[cfg(feature = "tor")]
+    pub(crate) fn kept_with(self, guard: Box<dyn Send + Sync>) -> Self {
+        Self { _guard: Box::new((self._guard, guard)), incoming: self.incoming }
     }
 
     /// The next stream; `None` when the service has ended for good.

@@ -295,6 +295,34 @@ async fn one_service_at_a_time_and_another_after_its_listener_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_onion_hosted_beside_the_own_one_is_reached_and_ends_with_its_listener() {
+    let world = World::new().await;
+    let (host, own) = world.echo("host", 11).await;
+    let guest = world.start("guest");
+    // Two, asked for before the network is there.
+    let first = tokio::spawn(answer(host.host(key(12), PORT).await.unwrap()));
+    let _second = tokio::spawn(answer(host.host(key(13), PORT).await.unwrap()));
+    assert!(matches!(host.host(key(12), PORT).await, Err(ListenError::InUse)));
+    for onion in [own, key(12).address(), key(13).address()] {
+        delivers(&guest, onion, BACK_WITHIN).await;
+    }
+    assert_eq!(
+        std::fs::read_dir(world.folder.path().join("host-1/hss")).unwrap().count(),
+        2,
+        "folders of its own"
+    );
+    first.abort();
+    let gone = async {
+        while guest.dial(key(12).address(), PORT, DEADLINE).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(BACK_WITHIN, gone).await.expect("it ends with its listener");
+    delivers(&guest, key(13).address(), BACK_WITHIN).await;
+    delivers(&guest, own, BACK_WITHIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_arti_writes_down_holds_no_key_and_no_address() {
     let world = World::new().await;
     let (host, address) = world.echo("host", 9).await;

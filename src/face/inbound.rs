@@ -75,7 +75,23 @@ pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
 }
 
 /// Serves every stream that arrives, until the listener ends or the node goes down.
-pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Receiver<bool>) {
+pub async fn serve(node: Arc<Node>, listener: Listener, down: watch::Receiver<bool>) {
+    serve_as(listener, down, || {
+        let server = Server::new(Config {
+            size_max: policy::LETTER_SIZE_MAX,
+            role: Role::Onion { names: node.desk.identity().names().clone(), cookie: node.desk.draw() },
+        });
+        (server, OnionPort(node.clone()))
+    })
+    .await;
+}
+
+/// The same at a port of any kind: `begin` makes each conversation.
+pub(super) async fn serve_as<P: Port + Send + 'static>(
+    mut listener: Listener,
+    mut down: watch::Receiver<bool>,
+    begin: impl Fn() -> (Server, P),
+) {
     let places = Places::new(CONVERSATIONS_MAX);
     let mut conversations = JoinSet::new();
     loop {
@@ -87,11 +103,7 @@ pub async fn serve(node: Arc<Node>, mut listener: Listener, mut down: watch::Rec
         };
         let Some(stream) = stream else { break };
         let place = places.enter().await;
-        let server = Server::new(Config {
-            size_max: policy::LETTER_SIZE_MAX,
-            role: Role::Onion { names: node.desk.identity().names().clone(), cookie: node.desk.draw() },
-        });
-        let (port, down) = (OnionPort(node.clone()), down.clone());
+        let ((server, port), down) = (begin(), down.clone());
         conversations.spawn(async move {
             if let Err(error) = smtp::converse(stream, server, &port, &place, down).await {
                 tracing::debug!(%error, "a peer's connection broke");

@@ -1,6 +1,7 @@
 //! What shows it: the doors for peers, for mail programs and for the command line.
 //!
-//! * `inbound`: the onion's port 25; `submission`: SMTP on loopback; `smtp`: what drives both
+//! * `inbound`: the onion's port 25; `drops`: that of the onions on which letters are held for others; `submission`: SMTP
+//!   on loopback; `smtp`: what drives all of them
 //! * `imap`: what mail programs read by
 //! * `logins`: app passwords; `loopback`: lets only this user in; `places`: who makes room for whom
 //! * `control`: the socket in the data directory; `ops`: what the commands do; `handed`: letters that they hand in
@@ -8,6 +9,7 @@
 
 pub mod cli;
 pub mod control;
+pub mod drops;
 mod handed;
 pub mod imap;
 pub mod inbound;

@@ -17,6 +17,7 @@ use crate::model::queue::{Entry, State};
 use crate::node::Node;
 use crate::node::desk::Desk;
 use crate::node::parcel::Filed;
+use crate::node::post;
 use crate::node::submit;
 use crate::store::mailboxes::MailboxName;
 use crate::store::messages::MailboxView;
@@ -295,13 +296,13 @@ impl Office {
     }
 
     async fn cancel(&self, numbers: Vec<u64>) -> Result<Value, Failure> {
-        let outbox = self.desk.folders.outbox;
+        let (outbox, now) = (self.desk.folders.outbox, self.desk.now());
         let wanted = numbers.clone();
         let cancelled = self.desk.store().write(move |tx| {
             let mut cancelled = BTreeSet::new();
             for number in &wanted {
                 let Some((letter, entry)) = tx.queue().get::<Entry>(QueueNo(*number))? else { continue };
-                tx.queue().remove(QueueNo(*number))?;
+                post::cancel(tx, QueueNo(*number), &entry, now)?;
                 cancelled.insert(*number);
                 if !tx.queue().has_letter(letter)? {
                     tx.messages().expunge(outbox, &[Uid(entry.outbox)])?;
@@ -314,6 +315,7 @@ impl Office {
             return Err(none_waits());
         }
         self.desk.orders.look();
+        self.desk.collect_now.notify_one();
         let missing = missing(&numbers, |number| cancelled.contains(number));
         Ok(json!({"cancelled": cancelled.len(), "missing": missing}))
     }

@@ -1,18 +1,20 @@
 //! Drives the SMTP server machine over a stream: reads, writes, waits, and asks a `Port` what to do with letters.
 //!
-//! The onion port and submission differ only in their `Port`. One task per connection, so a letter that makes us
+//! The onion port, drops and submission differ only in their `Port`. One task per connection, so a letter that makes us
 //! panic costs its own session and nothing else.
 
 use crate::face::places::Place;
 use crate::face::went_down;
+use crate::model::hold::Token;
+use crate::model::letter::LetterId;
 use crate::node::parcel::Parcel;
 use crate::node::partial::Claim;
 use crate::node::receive::Here;
 use crate::protocol::sasl::Verifier;
-use crate::protocol::smtp::server::{Envelope, Held, Sending, Server, Step};
-use crate::protocol::smtp::{Phase, Read, Reply, limits};
+use crate::protocol::smtp::server::{Deposit, Envelope, Held, Sending, Server, Step};
+use crate::protocol::smtp::{HeldLetter, Phase, Read, Reply, Take, limits};
 use onion::OnionAddress;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -31,7 +33,7 @@ const NOTHING_HELD: Reply = Reply::new(550, 7, 1, "Nothing is held here for you"
 /// For it, and no longer: the place is given to another already.
 const MAKE_ROOM_WAIT: Duration = Duration::from_secs(1);
 
-/// What one of the two ports does with letters and callers.
+/// What one of the ports does with letters and callers.
 pub(crate) trait Port: Sync {
     /// The verifiers of this user.
     fn verifiers(&self, user: &str) -> impl Future<Output = Vec<Verifier>> + Send;
@@ -50,6 +52,30 @@ pub(crate) trait Port: Sync {
         envelope: &Envelope,
         here: Option<Here>,
     ) -> impl Future<Output = Result<Parcel, Reply>> + Send;
+    /// A letter is to be left (at a drop).
+    fn deposit(&self, _: &Deposit) -> impl Future<Output = Result<(), Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
+    /// What is held for whoever proved this key, from behind a letter, and whether there is more.
+    fn held(
+        &self,
+        _who: OnionAddress,
+        _after: Option<LetterId>,
+    ) -> impl Future<Output = Result<(Vec<HeldLetter>, bool), Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
+    /// A stretch of a held letter.
+    fn take(&self, _who: OnionAddress, _take: Take) -> impl Future<Output = Result<Vec<u8>, Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
+    /// Whoever proved this key has these letters durably.
+    fn forget(&self, _who: OnionAddress, _: &[LetterId]) -> impl Future<Output = Result<(), Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
+    /// Its author calls a letter back (at a drop).
+    fn recall(&self, _: LetterId, _: Token) -> impl Future<Output = Result<(), Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
 }
 
 /// The letter in hand.
@@ -163,11 +189,26 @@ where
                 checkpoint.answer(here.as_ref().map(|here| held(here, &sending)));
                 *letter = Incoming { parcel: None, here, claim };
             }
-            Step::Deposit(asked) => asked.refuse(NOTHING_HELD),
-            Step::Held(asked) => asked.refuse(NOTHING_HELD),
-            Step::Take(asked) => asked.refuse(NOTHING_HELD),
-            Step::Drop(asked) => asked.refuse(NOTHING_HELD),
-            Step::Recall(asked) => asked.refuse(NOTHING_HELD),
+            Step::Deposit(asked) => match port.deposit(&asked.deposit()).await {
+                Ok(()) => asked.take(),
+                Err(reply) => asked.refuse(reply),
+            },
+            Step::Held(asked) => match port.held(asked.who(), asked.after()).await {
+                Ok((letters, more)) => asked.answer(&letters, more),
+                Err(reply) => asked.refuse(reply),
+            },
+            Step::Take(asked) => match port.take(asked.who(), asked.take()).await {
+                Ok(octets) => asked.answer(&octets),
+                Err(reply) => asked.refuse(reply),
+            },
+            Step::Drop(asked) => match port.forget(asked.who(), asked.letters()).await {
+                Ok(()) => asked.done(),
+                Err(reply) => asked.refuse(reply),
+            },
+            Step::Recall(asked) => match port.recall(asked.letter(), asked.token()).await {
+                Ok(()) => asked.done(),
+                Err(reply) => asked.refuse(reply),
+            },
             Step::Begin(begin) => match port.begin(begin.envelope(), letter.here.take()).await {
                 Ok(begun) => {
                     letter.parcel = Some(begun);

@@ -80,11 +80,25 @@ pub fn delay_notice(letter: &Reported<'_>, recipients: &[Delayed<'_>]) -> Vec<u8
 
 /// The report that a letter goes back: a whole message, without `Received`.
 pub fn failure_notice(letter: &Reported<'_>, recipients: &[Failed<'_>]) -> Vec<u8> {
-    let mut words = String::from("Your letter could not be delivered to:\n");
+    let unconfirmed = recipients.iter().all(is_unconfirmed);
+    let mut words = String::from(match unconfirmed {
+        true => "It is not known whether your letter has reached:\n",
+        false => "Your letter could not be delivered to:\n",
+    });
     let mut status = String::new();
     for failed in recipients {
         let _ = write!(words, "\n  {}\n    {}\n", failed.to.full(), reason_in_words(failed.reason));
-        let _ = write!(status, "\n{}Action: failed\n{}", recipient_fields(failed.to), status_fields(failed));
+        // RFC 3464 section 2.3.3: "relayed" has been given on, and nobody will say whether it arrived.
+        let action = if is_unconfirmed(failed) { "relayed" } else { "failed" };
+        let _ =
+            write!(status, "\n{}Action: {action}\n{}", recipient_fields(failed.to), status_fields(failed));
+    }
+    if unconfirmed {
+        words.push_str(
+            "\nIt will not be tried again. Your own copy is in the folder Sent: if you hear\n\
+             nothing from them, send it once more from there.\n",
+        );
+        return report(letter, "It is not confirmed that your letter was delivered", &words, &status);
     }
     words.push_str(
         "\nIt will not be tried again. Your own copy is in the folder Sent, so nothing is\n\
@@ -92,6 +106,10 @@ pub fn failure_notice(letter: &Reported<'_>, recipients: &[Failed<'_>]) -> Vec<u
          the letter once more from there.\n",
     );
     report(letter, "Your letter was not delivered", &words, &status)
+}
+
+fn is_unconfirmed(failed: &Failed<'_>) -> bool {
+    matches!(failed.reason, Reason::Unconfirmed { .. })
 }
 
 fn reason_in_words(reason: &Reason) -> String {
@@ -104,6 +122,12 @@ fn reason_in_words(reason: &Reason) -> String {
         Reason::Expired { last } => {
             let days = DEADLINE.as_secs() / 86_400;
             format!("It was tried for {days} days without success. The last time:\n    {last}")
+        }
+        Reason::Unconfirmed { held_until } => {
+            let until = held_until.to_the_minute().rfc5322();
+            format!(
+                "Friends of theirs kept it for them until {until},\n    and no receipt has come back since. They may have it, or not."
+            )
         }
     }
 }
@@ -135,6 +159,7 @@ fn status_fields(failed: &Failed<'_>) -> String {
             format!("Status: {}\nDiagnostic-Code: smtp; {}\n", shown.enhanced_status(), shown.line())
         }
         Reason::Expired { .. } => "Status: 5.4.7\n".to_owned(),
+        Reason::Unconfirmed { .. } => "Status: 2.0.0\n".to_owned(),
     }
 }
 

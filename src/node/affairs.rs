@@ -5,17 +5,17 @@
 
 use crate::model::enclosure::{self, Enclosed};
 use crate::model::statement::{
-    Card, Delegation, Introduction, Invite, RecoverySigned, Revocation, Signed, Standalone, Statement,
-    Successor, Verified, Vouch, verify_unknown,
+    Card, Delegation, HolderPromise, HolderWish, Introduction, Invite, Receipt, RecoverySigned, Refusal,
+    Revocation, Signed, Standalone, Statement, Successor, Verified, Vouch, verify_unknown,
 };
 use crate::model::time::UnixTime;
 use crate::model::trust::{Method, Tier};
 use crate::node::quarantine::{self, Telling};
-use crate::node::{cards, vouches};
+use crate::node::{cards, confirm, holders, vouches};
 use crate::store::contacts::Decision;
 use crate::store::invites::{InviteId, Used};
 use crate::store::statements::{StatementKey, StatementKind, StatementRecord, Worth};
-use crate::store::{Room, StoreError, Tx};
+use crate::store::{MailboxNo, Room, StoreError, Tx};
 use onion::OnionAddress;
 use sha2::{Digest as _, Sha256};
 
@@ -33,6 +33,14 @@ pub(super) enum Affair {
     Invite(Verified<Invite>),
     /// Somebody lets us write in their name.
     Delegation(Verified<Delegation>),
+    /// Somebody asks us to hold letters.
+    Wish(Verified<HolderWish>),
+    /// Somebody promises to hold letters for us.
+    Promise(Verified<HolderPromise>),
+    /// The reader of a letter of ours has it.
+    Receipt(Verified<Receipt>),
+    /// The reader of a letter of ours does not take it.
+    Refusal(Verified<Refusal>),
     /// The author says something that a later program may understand.
     Unknown { bytes: Vec<u8>, digest: [u8; 32], author: OnionAddress },
 }
@@ -61,6 +69,10 @@ fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Opt
         Vouch::KIND => by(author, one.bytes, agreed).map(Affair::Vouch),
         Invite::KIND => by(author, one.bytes, agreed).map(Affair::Invite),
         Delegation::KIND => by(author, one.bytes, agreed).map(Affair::Delegation),
+        HolderWish::KIND => by(author, one.bytes, agreed).map(Affair::Wish),
+        HolderPromise::KIND => by(author, one.bytes, agreed).map(Affair::Promise),
+        Receipt::KIND => by(author, one.bytes, agreed).map(Affair::Receipt),
+        Refusal::KIND => by(author, one.bytes, agreed).map(Affair::Refusal),
         Revocation::KIND => Some(Affair::Revocation(one.bytes)),
         Successor::KIND => Some(Affair::Successor(one.bytes)),
         kind => {
@@ -79,6 +91,8 @@ fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Opt
 pub(super) struct Taking<'a, 't> {
     pub(super) tx: &'a Tx<'t>,
     pub(super) own: OnionAddress,
+    /// Where what waits to be delivered is shown.
+    pub(super) outbox: MailboxNo,
     pub(super) now: UnixTime,
     pub(super) agreed: Option<UnixTime>,
     /// For what the person must be told; it is there if [`must_be_told`] says so.
@@ -110,6 +124,10 @@ impl Affair {
                 at.keep(one, at.own, StatementKind::Delegation, None, one.until)
             }
             Self::Invite(one) if one.inviter == at.own => at.use_invite(one),
+            Self::Wish(one) if one.holder == at.own => holders::take_wish(at, one),
+            Self::Promise(one) if one.guest == at.own => holders::take_promise(at, one),
+            Self::Receipt(one) if one.author == at.own => confirm::receipt(at, one),
+            Self::Refusal(one) if one.author == at.own => confirm::refusal(at, one),
             Self::Revocation(bytes) => at.revoke(bytes),
             Self::Successor(bytes) => at.succeed(bytes),
             Self::Unknown { bytes, digest, author } => at.keep_unknown(bytes, digest, author),

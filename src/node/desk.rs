@@ -23,6 +23,7 @@ use rand::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// The identity's place of work.
 pub struct Desk {
@@ -37,6 +38,10 @@ pub struct Desk {
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
     pub(super) web: Web,
+    /// Rung when other drops are to be hosted than before.
+    pub(crate) drops_changed: Notify,
+    /// Rung when holders are to be asked now for what they keep for us.
+    pub(crate) collect_now: Notify,
     rng: Mutex<StdRng>,
 }
 
@@ -90,6 +95,8 @@ impl Desk {
             folders,
             callers: Callers::default(),
             web: Web::default(),
+            drops_changed: Notify::new(),
+            collect_now: Notify::new(),
             rng: Mutex::new(rng),
         })
     }

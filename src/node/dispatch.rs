@@ -12,6 +12,7 @@ use crate::node::Node;
 use crate::node::line::{Answer, Content, Line};
 use crate::node::sealing::{SealedLetter, SealingError};
 use crate::node::settle::{Given, Tried};
+use crate::node::vouches::AboutUs;
 use crate::protocol::smtp::client::{self, CardAnswer, Cause, Failure, Outgoing};
 use crate::protocol::smtp::{Reply, ReversePath};
 use crate::store::{LetterReader, QueueNo, StoreError};
@@ -146,8 +147,11 @@ async fn sealed(node: &Node, line: &mut Line, no: QueueNo, entry: &Entry) -> Res
     let peer = entry.to.onion;
     for last in [false, true] {
         let Some(card) = line.card.clone() else { break };
-        let about_us = node.desk.about_us(peer).await;
-        let letter = match seal(node, &card, entry, &about_us.enclosures).await {
+        let beside = match node.beside(peer, entry).await {
+            Ok(beside) => beside,
+            Err(error) => return Ok(Tried::new(no, unreadable(&error))),
+        };
+        let letter = match node.seal(&card, entry, &beside.enclosures).await {
             Ok(letter) => letter,
             Err(error) => return Ok(Tried::new(no, sealing_outcome(&error))),
         };
@@ -180,22 +184,44 @@ async fn sealed(node: &Node, line: &mut Line, no: QueueNo, entry: &Entry) -> Res
         }
         let Some(outcome) = outcome else { break };
         let receipt = receipt.filter(|bytes| is_receipt(node, bytes, entry, &digest));
-        let given =
-            Given { digest, receipt, card: (!about_us.enclosures.is_empty()).then_some(about_us.tag) };
+        let given = Given { digest, receipt, card: beside.card, route: beside.route };
         return Ok(Tried { no, outcome: of_client(outcome), given: Some(given) });
     }
     let text = "the other node does not take letters sealed under its own Card".to_owned();
     Ok(Tried::new(no, Outcome::Deferred(outcome::Reply { code: 450, text })))
 }
 
-async fn seal(
-    node: &Node,
-    card: &Card,
-    entry: &Entry,
-    enclosures: &[Vec<u8>],
-) -> Result<SealedLetter, SealingError> {
-    let kept = node.desk.letter_to_send(entry.letter).await?;
-    SealedLetter::make(&node.desk, card, entry, kept, enclosures, node.moment().agreed).await
+/// What goes with a letter beside its text.
+pub(super) struct Beside {
+    /// Whole statements.
+    pub(super) enclosures: Vec<Vec<u8>>,
+    /// Our Card and vouches are among them: by this it is remembered.
+    card: Option<u64>,
+    /// A Route is among them: its number.
+    route: Option<u64>,
+}
+
+impl Node {
+    /// What is to go with this letter.
+    pub(super) async fn beside(&self, peer: OnionAddress, entry: &Entry) -> Result<Beside, StoreError> {
+        let AboutUs { mut enclosures, tag } = self.desk.about_us(peer).await;
+        let card = (!enclosures.is_empty()).then_some(tag);
+        let route = if entry.answer { None } else { self.desk.route_for(peer).await? };
+        let sequence = route.as_ref().map(|route| route.sequence);
+        enclosures.extend(route.map(|route| route.bytes));
+        Ok(Beside { enclosures, card, route: sequence })
+    }
+
+    /// Seals the letter of an entry for the reader with this Card.
+    pub(super) async fn seal(
+        &self,
+        card: &Card,
+        entry: &Entry,
+        enclosures: &[Vec<u8>],
+    ) -> Result<SealedLetter, SealingError> {
+        let kept = self.desk.letter_to_send(entry.letter).await?;
+        SealedLetter::make(&self.desk, card, entry, kept, enclosures, self.moment().agreed).await
+    }
 }
 
 /// Whether these bytes are the reader's receipt for this letter.

@@ -108,7 +108,7 @@ pub(super) async fn keep(desk: &Desk, call: Call, seen: Vec<u8>, len: u64) -> Re
         Ok(true) => {
             desk.trouble.clear("disk");
             desk.orders.look();
-            Ok(receipt)
+            Ok(receipt.map(crate::model::statement::Verified::into_bytes))
         }
         Ok(false) => {
             Err(Reply::new(450, 3, 2, "too many answers of echo@ wait to be sent; try again in an hour"))

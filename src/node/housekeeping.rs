@@ -1,5 +1,5 @@
 //! Room is given back: segments that hold mostly forgotten letters are compacted, a little at a time; unfinished
-//! letters that nobody goes on with are forgotten.
+//! letters that nobody goes on with are forgotten, and so are letters held for others once their time is over.
 
 use crate::node::Node;
 use crate::store::Compacted;
@@ -21,6 +21,7 @@ pub(super) async fn run(node: Arc<Node>) {
         wait(&node).await;
         node.desk.partials.forget_old();
         renew_keys(&node).await;
+        let_go(&node).await;
         loop {
             match node.desk.store().compact_step(STEP_BYTES).await {
                 Ok(Compacted::Copied(_)) => tokio::time::sleep(PAUSE).await,
@@ -31,6 +32,14 @@ pub(super) async fn run(node: Arc<Node>) {
                 }
             }
         }
+    }
+}
+
+/// What is held for others and over, at an agreed time only.
+async fn let_go(node: &Node) {
+    let Some(agreed) = node.moment().agreed else { return };
+    if let Err(error) = node.desk.expire_held(agreed).await {
+        node.desk.trouble.note("drops", format!("what is over cannot be let go: {error}"));
     }
 }
 

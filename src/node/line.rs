@@ -3,14 +3,17 @@
 //! Bytes of a letter are made when the machine wants them. While it writes it listens, because a server that refuses
 //! in the midst of a letter may not read on.
 
+use crate::model::hold::Token;
+use crate::model::letter::LetterId;
 use crate::model::statement::{Card, Verified};
 use crate::node::Node;
 use crate::node::sealing::SealedLetter;
 use crate::node::session::Work;
 use crate::protocol::smtp::client::{self, CardAnswer, Cause, Client, Failure, Outgoing, Prove, Step};
-use crate::protocol::smtp::{Phase, Read, limits};
+use crate::protocol::smtp::{HeldList, Phase, Read, Reply, Take, limits};
 use crate::store::{LetterReader, StoreError};
-use onion::Stream;
+use ed25519_dalek::{Signer as _, SigningKey};
+use onion::{HostKey, OnionAddress, Stream};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,10 +76,14 @@ pub(super) struct Line {
 enum Rest {
     Letter { outcomes: Vec<client::Outcome>, receipt: Option<Vec<u8>> },
     Card(CardAnswer),
+    Held(Result<HeldList, Reply>),
+    Taken(Result<Vec<u8>, Reply>),
+    Done(Result<(), Reply>),
     Nothing,
 }
 
 impl Line {
+    /// To a peer, proving who we are.
     pub(super) fn new(node: &Arc<Node>, stream: Stream, work: &Work) -> Self {
         let own = node.desk.identity.onion();
         let signer = node.clone();
@@ -85,13 +92,31 @@ impl Line {
             cookie: node.desk.draw(),
             sign: Box::new(move |message| signer.desk.identity.sign_proof(message)),
         };
-        let client = Client::new(client::Config { server: work.peer, hello: own.host(), prove: Some(prove) });
+        let config = client::Config { server: work.peer, hello: own.host(), prove: Some(prove) };
+        Self::over(node, stream, config, work.end.clone())
+    }
+
+    /// To a drop, saying nothing of who we are.
+    pub(super) fn anonymous(node: &Arc<Node>, stream: Stream, drop: OnionAddress) -> Self {
+        Self::over(node, stream, client::Config::anonymous(drop), Arc::default())
+    }
+
+    /// To a drop, proving a collecting key.
+    pub(super) fn collecting(node: &Arc<Node>, stream: Stream, drop: OnionAddress, key: SigningKey) -> Self {
+        let own = HostKey::from_seed(key.to_bytes()).address();
+        let sign: Box<client::Sign> = Box::new(move |message| key.sign(message).to_bytes());
+        let prove = Prove { own, cookie: node.desk.draw(), sign };
+        let config = client::Config { prove: Some(prove), ..client::Config::anonymous(drop) };
+        Self::over(node, stream, config, Arc::default())
+    }
+
+    fn over(node: &Arc<Node>, stream: Stream, config: client::Config, end: Arc<Notify>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self {
             node: node.clone(),
-            end: work.end.clone(),
+            end,
             hurried: false,
-            client,
+            client: Client::new(config),
             card: None,
             asked_card: false,
             reader,
@@ -112,7 +137,7 @@ impl Line {
             match self.rest(true).await? {
                 Rest::Letter { outcomes, receipt } => return Ok(Answer { outcomes, receipt, card }),
                 Rest::Card(answer) => card = Some(answer),
-                Rest::Nothing => return Err(lost()),
+                _ => return Err(lost()),
             }
         }
     }
@@ -123,7 +148,51 @@ impl Line {
         self.client.ask_card(known).map_err(|_| lost())?;
         match self.rest(true).await? {
             Rest::Card(answer) => Ok(answer),
-            Rest::Letter { .. } | Rest::Nothing => Err(lost()),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Asks what is held, from behind a letter.
+    pub(super) async fn held(&mut self, after: Option<LetterId>) -> Result<Result<HeldList, Reply>, Failure> {
+        self.client.ask_held(after).map_err(|_| lost())?;
+        match self.rest(true).await? {
+            Rest::Held(list) => Ok(list),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Begins to fetch a stretch of a held letter; as many as [`limits::TAKES_MAX`] may be on their way.
+    pub(super) fn ask(&mut self, take: Take) -> Result<(), Failure> {
+        self.client.take(take).map_err(|_| lost())
+    }
+
+    /// Waits for the oldest stretch.
+    pub(super) async fn taken(&mut self) -> Result<Result<Vec<u8>, Reply>, Failure> {
+        match self.rest(true).await? {
+            Rest::Taken(bytes) => Ok(bytes),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Says that these letters are here durably.
+    pub(super) async fn drop_letters(&mut self, letters: &[LetterId]) -> Result<Result<(), Reply>, Failure> {
+        self.client.drop_letters(letters).map_err(|_| lost())?;
+        match self.rest(true).await? {
+            Rest::Done(done) => Ok(done),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Calls a letter back.
+    pub(super) async fn recall(
+        &mut self,
+        letter: LetterId,
+        token: Token,
+    ) -> Result<Result<(), Reply>, Failure> {
+        self.client.recall(letter, token).map_err(|_| lost())?;
+        match self.rest(true).await? {
+            Rest::Done(done) => Ok(done),
+            _ => Err(lost()),
         }
     }
 
@@ -143,9 +212,9 @@ impl Line {
                 Step::Done { outcomes, receipt } => return Ok(Rest::Letter { outcomes, receipt }),
                 Step::Card(answer) => return Ok(Rest::Card(answer)),
                 Step::Etrn(_) => return Ok(Rest::Nothing),
-                Step::Held(_) | Step::Taken(_) | Step::Dropped(_) | Step::Recalled(_) => {
-                    return Ok(Rest::Nothing);
-                }
+                Step::Held(list) => return Ok(Rest::Held(list)),
+                Step::Taken(bytes) => return Ok(Rest::Taken(bytes)),
+                Step::Dropped(done) | Step::Recalled(done) => return Ok(Rest::Done(done)),
                 Step::Failed(failure) => return Err(failure),
                 Step::Idle if !wanted => return Ok(Rest::Nothing),
                 Step::Idle | Step::Close => return Err(lost()),

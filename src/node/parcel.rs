@@ -5,14 +5,20 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
+use crate::model::statement::LetterStatement;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
+use crate::node::holding::{self, Depositing};
 use crate::node::receive::{self, Arriving, Screened};
 use crate::node::submit::{self, Leaving, Submitted};
 use crate::node::unsealing::{Opened, SignedHeader, Unsealing};
 use crate::protocol::smtp::Reply;
 use crate::store::{LetterWriter, StoreError};
+use onion::OnionAddress;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+
+const INTERNAL: Reply = Reply::new(451, 3, 0, "internal error");
 
 /// A letter that is coming in, from a peer or from the identity's own mail program.
 pub struct Parcel {
@@ -54,20 +60,29 @@ impl Unfinished {
     }
 }
 
+/// A letter that was collected and is not kept.
+pub(super) struct NotTaken {
+    /// Why.
+    pub(super) reply: Reply,
+    /// Who wrote it, and what they signed; none if no key can attribute it.
+    pub(super) said_by: Option<(OnionAddress, LetterStatement)>,
+}
+
 /// Which way it goes.
 pub(super) enum Kind {
     Arriving(Box<Arriving>),
     Leaving(Leaving),
     Echo(Call),
+    Depositing(Depositing),
 }
 
 impl Kind {
     /// The signed header has come out of the seal.
     fn sign(&mut self, header: Box<SignedHeader>) {
         match self {
-            Self::Arriving(arriving) => arriving.signed = Some(header),
+            Self::Arriving(arriving) => arriving.sign(header),
             Self::Echo(call) => call.arriving.signed = Some(header),
-            Self::Leaving(_) => {}
+            Self::Leaving(_) | Self::Depositing(_) => {}
         }
     }
 }
@@ -125,6 +140,11 @@ pub(super) enum Head {
     Echo {
         seen: Vec<u8>,
     },
+    /// Nothing is looked at: it is sealed for somebody else.
+    Depositing {
+        /// SHA-256 of what has come.
+        hash: Sha256,
+    },
 }
 
 impl Parcel {
@@ -136,6 +156,13 @@ impl Parcel {
     /// The same for a letter that comes sealed, if it does.
     pub(super) fn sealed(self, unsealing: Option<Unsealing>) -> Self {
         Self { unsealing: unsealing.map(Box::new), ..self }
+    }
+
+    /// The same for a letter that is sealed for somebody else.
+    pub(super) fn deposit(desk: Arc<Desk>, kind: Kind) -> Self {
+        let head = Head::Depositing { hash: Sha256::new() };
+        let sink = Sink::Store(Box::new(desk.store.letter_writer()));
+        Self { stage: Stage::Content { head, sink }, ..Self::new(desk, kind) }
     }
 
     /// Goes on where an earlier try broke off.
@@ -160,12 +187,27 @@ impl Parcel {
         Self { desk, kind, stage: Stage::Kept, unsealing: None, refused: None, len: 0, last: 0 }
     }
 
+    /// So many bytes of the letter were taken, as they came.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// What another try can go on with, if anything.
     pub(crate) fn suspend(self) -> Option<Unfinished> {
         match (self.kind, self.stage, self.refused) {
             (Kind::Arriving(arriving), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
                 let (unsealing, signed) = (self.unsealing, arriving.signed);
                 Some(Unfinished { head, writer, unsealing, signed, len: self.len, last: self.last })
+            }
+            (Kind::Depositing(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
+                Some(Unfinished {
+                    head,
+                    writer,
+                    unsealing: None,
+                    signed: None,
+                    len: self.len,
+                    last: self.last,
+                })
             }
             _ => None,
         }
@@ -188,6 +230,15 @@ impl Parcel {
     }
 
     async fn take(&mut self, piece: &[u8]) -> Result<(), Reply> {
+        if let (Kind::Depositing(depositing), Stage::Content { head: Head::Depositing { hash }, sink }) =
+            (&self.kind, &mut self.stage)
+        {
+            if sink.len() + piece.len() as u64 > depositing.size() {
+                return Err(Reply::new(554, 6, 0, "the letter is longer than was said"));
+            }
+            hash.update(piece);
+            return sink.write(piece).await.map_err(|error| self.desk.disk_reply(&error));
+        }
         let Some(unsealing) = &mut self.unsealing else { return self.take_letter(piece).await };
         let opened = unsealing.push(piece)?;
         self.take_opened(opened).await
@@ -233,6 +284,7 @@ impl Parcel {
                 (Head::Arriving(Box::new(screened)), header)
             }
             Kind::Leaving(leaving) => submit::prepare(&self.desk, leaving, block).await?,
+            Kind::Depositing(_) => return Err(INTERNAL),
             Kind::Echo(call) => {
                 let seen = echo::screen(&self.desk, call, block).await?;
                 let sink = Sink::Nowhere(block.len() as u64);
@@ -268,15 +320,42 @@ impl Parcel {
     /// The same, telling what became of it.
     pub(crate) async fn file(mut self) -> Result<Filed, Reply> {
         self.end_seal().await?;
+        self.file_opened().await
+    }
+
+    /// The same for a letter that was collected.
+    pub(super) async fn collect(mut self) -> Result<(), NotTaken> {
+        let ended = self.end_seal().await;
+        let header = match &self.kind {
+            Kind::Arriving(arriving) => arriving.signed.as_ref().map(|signed| (*signed.statement).clone()),
+            _ => None,
+        };
+        let author = match &self.kind {
+            Kind::Arriving(arriving) => arriving.signed.as_ref().map(|signed| signed.statement.author()),
+            _ => None,
+        };
+        let done = match ended {
+            Ok(()) => self.file_opened().await.map(drop),
+            Err(reply) => Err(reply),
+        };
+        done.map_err(|reply| NotTaken { reply, said_by: author.zip(header) })
+    }
+
+    async fn file_opened(mut self) -> Result<Filed, Reply> {
         if self.refused.is_none() && matches!(self.stage, Stage::Header(_)) {
             // The letter ended inside its header: it has no content.
             let Stage::Header(cutter) = std::mem::replace(&mut self.stage, Stage::Broken) else {
-                return Err(Reply::new(451, 3, 0, "internal error"));
+                return Err(INTERNAL);
             };
             self.open_content(&cutter.into_block()).await?;
         }
         if let Some(reply) = self.refused {
             return Err(reply);
+        }
+        if let (Kind::Depositing(_), Stage::Kept) = (&self.kind, &self.stage) {
+            let Kind::Depositing(depositing) = self.kind else { return Err(INTERNAL) };
+            let receipt = holding::keep_again(&self.desk, depositing).await?;
+            return Ok(Filed::Arrived { receipt });
         }
         if let Stage::Kept = self.stage {
             // What was kept is durable; this answers only if the store still is in order.
@@ -284,7 +363,7 @@ impl Parcel {
             return Ok(Filed::Arrived { receipt: None });
         }
         let Stage::Content { head, sink } = self.stage else {
-            return Err(Reply::new(451, 3, 0, "internal error"));
+            return Err(INTERNAL);
         };
         match (self.kind, head, sink) {
             (Kind::Arriving(arriving), Head::Arriving(screened), Sink::Store(writer)) => {
@@ -296,11 +375,16 @@ impl Parcel {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
                 submit::keep(&self.desk, leaving, *prepared, body).await.map(Filed::Leaving)
             }
+            (Kind::Depositing(depositing), Head::Depositing { hash }, Sink::Store(writer)) => {
+                let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
+                let receipt = holding::keep(&self.desk, depositing, hash, body).await?;
+                Ok(Filed::Arrived { receipt })
+            }
             (Kind::Echo(call), Head::Echo { seen }, Sink::Nowhere(len)) => {
                 let receipt = echo::keep(&self.desk, call, seen, len).await?;
                 Ok(Filed::Arrived { receipt })
             }
-            _ => Err(Reply::new(451, 3, 0, "internal error")),
+            _ => Err(INTERNAL),
         }
     }
 }

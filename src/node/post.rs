@@ -9,9 +9,10 @@ use crate::model::queue::Entry;
 use crate::model::time::UnixTime;
 use crate::model::trust::Tier;
 use crate::node::cards;
+use crate::node::deposit;
 use crate::node::desk::{Desk, Folders};
 use crate::store::messages::NewMessage;
-use crate::store::{Body, Flags, Rx, StoreError, Tx};
+use crate::store::{Body, Flags, QueueNo, Rx, StoreError, Tx};
 use onion::OnionAddress;
 use std::collections::BTreeSet;
 
@@ -77,6 +78,12 @@ impl Post {
         }
         Ok(())
     }
+}
+
+/// Takes a letter out of the queue, and notes that it is to be called back where a holder has it.
+pub(crate) fn cancel(tx: &Tx<'_>, no: QueueNo, entry: &Entry, now: UnixTime) -> Result<(), StoreError> {
+    tx.queue().remove(no)?;
+    entry.custody.iter().try_for_each(|one| deposit::recall(tx, one, now))
 }
 
 /// Where to write to somebody of whom only the onion is known for sure: the main name on their Card, or the name that

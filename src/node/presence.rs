@@ -43,6 +43,7 @@ pub(super) async fn watch_for_sleep(node: Arc<Node>) {
         if wall.saturating_sub(running.elapsed()) > SLEPT_MIN {
             tracing::info!("the machine slept; telling the peers that we are up");
             node.desk.orders.push_all();
+            node.desk.collect_now.notify_one();
             greet_peers(&node).await;
         }
     }

@@ -4,7 +4,8 @@ use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::policy;
 use crate::model::proof;
-use crate::model::statement::{Card, Receipt, Verified, Vouch, sign_as_device};
+use crate::model::seal::PrekeyId;
+use crate::model::statement::{Card, Receipt, Route, Verified, Vouch, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof, ScreenError};
 use crate::model::trust::Tier;
@@ -14,11 +15,13 @@ use crate::node::cards::{self, Pinned};
 use crate::node::contacts::Indexed;
 use crate::node::desk::Desk;
 use crate::node::echo;
+use crate::node::errands::Errand;
 use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
 use crate::node::quarantine::Telling;
+use crate::node::routes;
 use crate::node::standing::{self, Standing};
-use crate::node::unsealing::{Awaited, SignedHeader, Unsealing};
+use crate::node::unsealing::{Awaited, Reader, SignedHeader, Unsealing};
 use crate::node::vouches;
 use crate::protocol::smtp::server::{Envelope, Sending};
 use crate::protocol::smtp::{Reply, ReversePath};
@@ -36,6 +39,8 @@ pub(super) struct Arriving {
     utf8: bool,
     recipients: Vec<MailAddress>,
     agreed: Option<UnixTime>,
+    /// It was collected from a holder: nobody is there to be answered.
+    collected: bool,
     /// The signed header, once it has come out of the seal.
     pub(super) signed: Option<Box<SignedHeader>>,
     /// The letter so far, while it is small and may carry statements.
@@ -51,6 +56,8 @@ pub(super) struct Screened {
     card: Option<Verified<Card>>,
     /// The vouches for the author that the author enclosed.
     vouches: Vec<Verified<Vouch>>,
+    /// Where letters for the author may be left.
+    route: Option<Verified<Route>>,
     /// In whose name the author writes, with leave.
     behalf: Option<MailAddress>,
 }
@@ -69,6 +76,14 @@ impl Arriving {
     /// Who wrote it, as far as anything proves that: the seal, or else the session.
     fn proved_author(&self) -> Option<OnionAddress> {
         self.signed.as_ref().map(|signed| signed.statement.author()).or(self.proved)
+    }
+
+    /// The signed header has come out of the seal.
+    pub(super) fn sign(&mut self, header: Box<SignedHeader>) {
+        if self.collected {
+            self.recipients = vec![header.statement.to.clone()];
+        }
+        self.signed = Some(header);
     }
 
     /// Looks at a piece of the content as it goes by.
@@ -119,6 +134,7 @@ pub async fn begin(
         utf8: envelope.utf8,
         recipients: envelope.recipients.as_slice().to_vec(),
         agreed,
+        collected: false,
         signed: None,
         carried: None,
     };
@@ -127,6 +143,7 @@ pub async fn begin(
         Some(key) if fresh => {
             let secret = desk.keyring.secret(&key).ok_or(Reply::STALE_KEY)?;
             let to = envelope.recipients.as_slice()[0].clone();
+            let to = Reader::Announced(to);
             let awaited = Awaited { to, proved: envelope.proved, agreed, size_max: policy::LETTER_SIZE_MAX };
             Some(Unsealing::new(secret, awaited))
         }
@@ -148,6 +165,36 @@ pub async fn begin(
     })
 }
 
+/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no key
+/// for it any more. `begun` is what an earlier try left of it.
+pub(super) fn collected(
+    desk: &Arc<Desk>,
+    id: LetterId,
+    key: &PrekeyId,
+    agreed: Option<UnixTime>,
+    begun: Option<Unfinished>,
+) -> Option<Parcel> {
+    let secret = desk.keyring.secret(key)?;
+    let to = Reader::Any(desk.identity.names().clone());
+    let awaited = Awaited { to, proved: None, agreed, size_max: policy::LETTER_SIZE_MAX };
+    let arriving = Arriving {
+        proved: None,
+        id: Some(id),
+        return_path: None,
+        utf8: false,
+        recipients: Vec::new(),
+        agreed,
+        collected: true,
+        signed: None,
+        carried: None,
+    };
+    let kind = Kind::Arriving(Box::new(arriving));
+    if let Some(begun) = begun {
+        return Some(Parcel::resume(desk.clone(), kind, begun));
+    }
+    Some(Parcel::new(desk.clone(), kind).sealed(Some(Unsealing::new(secret, awaited))))
+}
+
 /// Looks through the header; gives what it shows and what is kept of it.
 pub(super) async fn screen(
     desk: &Desk,
@@ -160,6 +207,7 @@ pub(super) async fn screen(
     let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
     let signed = arriving.signed.as_deref();
     let vouches = signed.map(|signed| vouches::shown_by_author(signed, arriving.agreed)).unwrap_or_default();
+    let route = signed.and_then(|signed| routes::given_by_author(&own, signed, arriving.agreed));
     let behalf =
         signed.and_then(|signed| proof::on_behalf(&signed.statement, &screened.authors, arriving.agreed));
     if let Some(from) = &behalf
@@ -192,7 +240,7 @@ pub(super) async fn screen(
     if arriving.signed.is_some() && crate::model::enclosure::is_multipart(&header) {
         arriving.carried = Some(Vec::new());
     }
-    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, vouches, behalf }, header))
+    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, vouches, route, behalf }, header))
 }
 
 /// The author's own Card among what is enclosed.
@@ -233,6 +281,8 @@ struct Filing {
     trace: Vec<u8>,
     affairs: Vec<Affair>,
     telling: Option<Telling>,
+    /// The receipt, if it goes as a letter.
+    errand: Option<Errand>,
     web: Indexed,
     body: Body,
     now: UnixTime,
@@ -247,6 +297,13 @@ pub(super) async fn keep(
     body: Body,
 ) -> Result<Option<Vec<u8>>, Reply> {
     let receipt = receipt(desk, &arriving)?;
+    let errand = match &receipt {
+        Some(receipt) if arriving.collected => {
+            let written = Errand::write(desk, receipt.author, receipt).await;
+            Some(written.map_err(|error| desk.disk_reply(&error))?)
+        }
+        _ => None,
+    };
     let trace = prefix(desk, &arriving, screened.proof);
     let affairs = match (&arriving.signed, arriving.carried.take()) {
         (Some(signed), Some(letter)) => {
@@ -260,7 +317,7 @@ pub(super) async fn keep(
         true => Some(desk.telling().await.map_err(|error| desk.disk_reply(&error))?),
         false => None,
     };
-    let filing = Filing { arriving, screened, trace, affairs, telling, web, body, now: desk.now() };
+    let filing = Filing { arriving, screened, trace, affairs, telling, errand, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
         Ok(filed) => {
@@ -268,14 +325,14 @@ pub(super) async fn keep(
             if filed.card_refused {
                 desk.tell_of_refused_card();
             }
-            Ok(receipt)
+            Ok(receipt.map(Verified::into_bytes))
         }
         Err(error) => Err(desk.disk_reply(&error)),
     }
 }
 
 /// The receipt that the author of a sealed letter wishes.
-pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Vec<u8>>, Reply> {
+pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Verified<Receipt>>, Reply> {
     let Some(signed) = arriving.signed.as_ref().filter(|signed| signed.statement.receipt) else {
         return Ok(None);
     };
@@ -286,7 +343,7 @@ pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Vec<u8>
         made: desk.now().to_the_hour(),
     };
     let signed = sign_as_device(&desk.keyring.device(), &receipt);
-    signed.map(|receipt| Some(receipt.into_bytes())).map_err(|_| Reply::new(451, 3, 0, "internal error"))
+    signed.map(Some).map_err(|_| Reply::new(451, 3, 0, "internal error"))
 }
 
 /// What the commit did.
@@ -303,7 +360,10 @@ impl Filing {
         folders: &crate::node::desk::Folders,
     ) -> Result<Filed, StoreError> {
         let mut filed = Filed::default();
-        if !self.is_new(tx)? {
+        if let Some(errand) = &self.errand {
+            errand.file(tx, self.now)?;
+        }
+        if !self.is_new(tx, own)? {
             return Ok(filed);
         }
         if let Some(card) = &self.screened.card {
@@ -311,13 +371,19 @@ impl Filing {
         }
         let author = self.arriving.proved_author();
         let (agreed, telling) = (self.arriving.agreed, self.telling.as_ref());
-        let taking = Taking { tx, own: *own, now: self.now, agreed, telling };
+        let taking = Taking { tx, own: *own, outbox: folders.outbox, now: self.now, agreed, telling };
         let heeded = self.is_heeded(tx, author.as_ref())?;
         for affair in self.affairs.iter().filter(|affair| heeded || affair.is_of_recovery_key()) {
             affair.take(&taking)?;
         }
         for vouch in self.screened.vouches.iter().filter(|_| heeded) {
             taking.keep(vouch, vouch.subject, StatementKind::Vouch, Some(vouch.method), vouch.until)?;
+        }
+        if let Some(route) = self.screened.route.as_ref().filter(|_| heeded) {
+            routes::take(tx, route, self.now)?;
+        }
+        if self.arriving.signed.as_ref().is_some_and(|signed| signed.statement.errand) {
+            return Ok(filed);
         }
         let standing = match &author {
             Some(author) => standing::of(tx, own, author, &self.web, self.arriving.agreed)?,
@@ -353,12 +419,16 @@ impl Filing {
 
     /// Notes the letter as seen; whether it was not before. The transfer's own name is noted too, so that a lost
     /// acknowledgement costs no second upload.
-    fn is_new(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    fn is_new(&self, tx: &mut Tx<'_>, own: &OnionAddress) -> Result<bool, StoreError> {
         let named = self.arriving.proved_author().zip(self.arriving.id());
         let new = match &named {
             Some((author, id)) => tx.seen().insert(author, id, self.now)?,
             None => true,
         };
+        // A second holder may have the very same bytes: they are known by their name alone.
+        if let Some(id) = self.arriving.id.filter(|_| self.arriving.signed.is_some()) {
+            tx.seen().insert(own, &id, self.now)?;
+        }
         let transfer = self.arriving.proved.zip(self.arriving.id);
         if let Some((peer, id)) = transfer.filter(|transfer| Some(*transfer) != named) {
             tx.seen().insert(&peer, &id, self.now)?;

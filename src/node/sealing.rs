@@ -47,6 +47,8 @@ pub(super) struct SealedLetter {
     pub(super) prekey: PrekeyId,
     /// The name of these bytes: the first half of their SHA-256.
     pub(super) id: LetterId,
+    /// SHA-256 of the sealed bytes.
+    pub(super) sealed_digest: [u8; 32],
     /// SHA-256 of the letter.
     pub(super) digest: [u8; 32],
 }
@@ -71,17 +73,20 @@ impl SealedLetter {
             digest,
             suite: SUITE,
             made: entry.accepted.to_the_hour(),
-            receipt: !entry.answer,
+            receipt: !entry.is_silent(),
             behalf: entry.behalf.as_ref().map(|leave| leave.to_vec()),
-            errand: false,
+            errand: entry.errand,
         };
         let statement = sign_as_device(&desk.keyring.device(), &statement)?;
         let header = frame::encode(statement.bytes(), enclosures);
         let layout = Layout::new(&header, length)?;
         let sealer = seal_for(desk, prekey, layout.prefix())?;
         let (id, prekey) = (LetterId([0; 16]), prekey.id());
-        let mut sealed = Self { sealer, layout, reader, start, recent: None, prekey, id, digest };
-        sealed.id = sealed.name().await?;
+        let sealed_digest = [0; 32];
+        let mut sealed =
+            Self { sealer, layout, reader, start, recent: None, prekey, id, sealed_digest, digest };
+        sealed.sealed_digest = sealed.sealed_digest().await?;
+        sealed.id = LetterId(*sealed.sealed_digest.first_chunk().expect("a digest has 32 bytes"));
         Ok(sealed)
     }
 
@@ -130,15 +135,13 @@ impl SealedLetter {
         Ok(self.recent.as_ref().map_or(&[], |(_, chunk)| chunk))
     }
 
-    async fn name(&mut self) -> Result<LetterId, StoreError> {
+    async fn sealed_digest(&mut self) -> Result<[u8; 32], StoreError> {
         let mut hash = Sha256::new();
         hash.update(self.sealer.head());
         for counter in 0..self.layout.chunks() {
             hash.update(self.chunk(counter).await?);
         }
-        let mut id = LetterId([0; 16]);
-        id.0.copy_from_slice(&hash.finalize()[..16]);
-        Ok(id)
+        Ok(hash.finalize().into())
     }
 }
 

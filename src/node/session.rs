@@ -6,6 +6,7 @@
 use crate::model::outcome::Outcome;
 use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
+use crate::node::deposit;
 use crate::node::dispatch::{self, Batch, Dispatched, failure_outcome};
 use crate::node::line::Line;
 use crate::node::settle::Tried;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 /// Mail's port on every onion.
 pub const PORT: u16 = 25;
 /// Longest dial. Tor answers in seconds or, just after a peer died, not at all.
-const DIAL_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DIAL_DEADLINE: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept for the next letter: shorter than the server's own patience.
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -54,6 +55,7 @@ pub(super) struct Ended {
 pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
     let mut ended = Ended { peer: work.peer, reached: false, greeted: false, kept: true };
     let begun = node.moment();
+    ended.kept = give_back_refused(&node, work.peer, begun).await;
     let stream = match node.transport.dial(work.peer, PORT, DIAL_DEADLINE).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -64,7 +66,13 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
                 DialError::NetworkDown => Outcome::NetworkDown,
                 DialError::Ours(text) => Outcome::Ours(text),
             };
-            ended.kept = settle_due(&node, &work, begun, &BTreeSet::new(), &outcome).await;
+            if matches!(outcome, Outcome::Absent | Outcome::PeerRefused) {
+                match due(&node, &work, &BTreeSet::new()).await {
+                    Some(due) => deposit::leave(&node, work.peer, due).await,
+                    None => ended.kept = false,
+                }
+            }
+            ended.kept &= settle_due(&node, &work, begun, &BTreeSet::new(), &outcome).await;
             return ended;
         }
     };
@@ -168,12 +176,25 @@ async fn settle_due(
     tried: &BTreeSet<QueueNo>,
     outcome: &Outcome,
 ) -> bool {
+    let Some(due) = due(node, work, tried).await else { return false };
+    let tries = due.into_iter().map(|(no, _)| Tried::new(no, outcome.clone())).collect();
+    node.settle(begun, tries).await
+}
+
+/// The entries that are due for this session and were not tried; `None` if they cannot be read.
+async fn due(node: &Node, work: &Work, tried: &BTreeSet<QueueNo>) -> Option<Vec<(QueueNo, Entry)>> {
     let now = node.desk.now();
-    let Ok(waiting) = node.desk.queue_for(work.peer).await else { return false };
-    let due = waiting
+    let mut waiting = node.desk.queue_for(work.peer).await.ok()?;
+    waiting.retain(|(no, entry)| !tried.contains(no) && (work.pushed || entry.is_due(now)));
+    Some(waiting)
+}
+
+/// What the peer's node has refused after it had come there by a holder goes back, without being tried again.
+async fn give_back_refused(node: &Node, peer: OnionAddress, begun: Moment) -> bool {
+    let Ok(waiting) = node.desk.queue_for(peer).await else { return false };
+    let refused = waiting
         .into_iter()
-        .filter(|(no, entry)| !tried.contains(no) && (work.pushed || entry.is_due(now)))
-        .map(|(no, _)| Tried::new(no, outcome.clone()))
+        .filter_map(|(no, entry)| Some(Tried::new(no, Outcome::Refused(entry.refused?))))
         .collect();
-    node.settle(begun, due).await
+    node.settle(begun, refused).await
 }

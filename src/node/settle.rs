@@ -32,6 +32,8 @@ pub(super) struct Given {
     pub(super) receipt: Option<Vec<u8>>,
     /// The peer has our Card and the vouches for us now (see `vouches`): the tag of both.
     pub(super) card: Option<u64>,
+    /// The peer has our Route of this number now.
+    pub(super) route: Option<u64>,
 }
 
 impl Tried {
@@ -144,6 +146,9 @@ fn carry_out(
                     record.card_given = given.as_ref().and_then(|given| given.card).or(record.card_given);
                 })?;
             }
+            if let Some(sequence) = given.as_ref().and_then(|given| given.route) {
+                tx.holders().confirm(&before.to.onion, sequence)?;
+            }
             if let Some(Given { digest, receipt: Some(receipt), .. }) = given {
                 tx.receipts().add(digest, receipt, now)?;
             }
@@ -171,7 +176,7 @@ async fn notices(desk: &Desk, ended: Moment, judged: &[Judged]) -> Result<Vec<Bo
                 by_letter.entry(entry.letter).or_default().delayed.push(entry)
             }
             // Nobody wrote it, so nobody is told.
-            Settled::Return(_) if one.entry.answer => {}
+            Settled::Return(_) if one.entry.is_silent() => {}
             Settled::Return(reason) => {
                 by_letter.entry(one.entry.letter).or_default().failed.push((&one.entry, reason));
             }

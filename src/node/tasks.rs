@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::node::delivery::Delivery;
-use crate::node::{housekeeping, presence};
+use crate::node::{collect, housekeeping, presence};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 /// |---|---|---|
 /// | delivery | the queue; owns at most 16 sessions | `delivery::SESSIONS_MAX` |
 /// | presence | greets the peers when the node becomes reachable | `presence::PEERS_MAX` |
+/// | collecting | fetches what holders keep for us | `collect::LISTS_MAX` |
 /// | housekeeping | gives room on the disk back | `housekeeping::STEP_BYTES` at a time |
 /// | sleep | notices that the machine slept | one timer |
 ///
@@ -24,6 +25,7 @@ impl Tasks {
         let mut tasks = JoinSet::new();
         tasks.spawn(Delivery::new(node.clone()).run());
         tasks.spawn(presence::run(node.clone()));
+        tasks.spawn(collect::run(node.clone()));
         tasks.spawn(housekeeping::run(node.clone()));
         tasks.spawn(presence::watch_for_sleep(node.clone()));
         Self(tasks)

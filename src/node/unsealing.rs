@@ -4,6 +4,7 @@
 //! and that [`Unsealing::finish`] is `Ok` only if the whole letter is the one that was signed.
 
 use crate::model::address::MailAddress;
+use crate::model::policy::OwnNames;
 use crate::model::seal::inside::{HeaderPart, InsideError, LetterPart};
 use crate::model::seal::{OpenError, Opener, SecretPrekey};
 use crate::model::statement::{LetterStatement, Signed, StatementError, Verified, frame};
@@ -11,10 +12,27 @@ use crate::model::time::UnixTime;
 use crate::protocol::smtp::Reply;
 use onion::OnionAddress;
 
+/// For whom a letter must be.
+pub(super) enum Reader {
+    /// For whom it was announced.
+    Announced(MailAddress),
+    /// Whoever the letter says, if it is one of these names.
+    Any(OwnNames),
+}
+
+impl Reader {
+    fn is(&self, to: &MailAddress) -> bool {
+        match self {
+            Self::Announced(announced) => announced == to,
+            Self::Any(names) => names.owns(to),
+        }
+    }
+}
+
 /// What the letter must be, as the session says.
 pub(super) struct Awaited {
-    /// For whom it was announced.
-    pub(super) to: MailAddress,
+    /// For whom.
+    pub(super) to: Reader,
     /// The onion that the session has proved, if any: it must be the author.
     pub(super) proved: Option<OnionAddress>,
     /// The agreed time.
@@ -106,7 +124,7 @@ fn signed_header(bytes: &[u8], awaited: &Awaited) -> Result<SignedHeader, Reply>
     let statement = Signed::<LetterStatement>::parse(statement)
         .and_then(|signed| signed.verify(awaited.agreed))
         .map_err(not_signed)?;
-    if statement.to != awaited.to {
+    if !awaited.to.is(&statement.to) {
         return Err(Reply::new(
             550,
             7,

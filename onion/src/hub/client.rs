@@ -53,6 +53,22 @@ impl SocketTransport {
     }
 }
 
+impl SocketTransport {
+    /// Has the hub serve what the request says, until the listener is dropped.
+    async fn serve(&self, request: String, turn: Box<dyn Send + Sync>) -> Result<Listener, ListenError> {
+        let service = match open_service(&self.path, &request).await {
+            Ok(Some(service)) => Some(service),
+            Ok(None) => return Err(ListenError::InUse),
+            // The hub is away: as over Tor, listening succeeds and the address is served once it can be.
+            Err(_) => None,
+        };
+        let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(keep_serving(self.path.clone(), request, service, accepted, stopped));
+        Ok(Listener::new(incoming, Box::new(Serving { _stop: stop, _turn: turn })))
+    }
+}
+
 impl Drop for SocketTransport {
     fn drop(&mut self) {
         self.watching.abort();
@@ -84,17 +100,14 @@ impl Transport for SocketTransport {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
             let turn = Turn::take(&self.listening).ok_or(ListenError::InUse)?;
-            let request = format!("listen {} {port}", self.own.host());
-            let service = match open_service(&self.path, &request).await {
-                Ok(Some(service)) => Some(service),
-                Ok(None) => return Err(ListenError::InUse),
-                // The hub is away: as over Tor, listening succeeds and the address is served once it can be.
-                Err(_) => None,
-            };
-            let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-            let (stop, stopped) = oneshot::channel();
-            tokio::spawn(keep_serving(self.path.clone(), request, service, accepted, stopped));
-            Ok(Listener::new(incoming, Box::new(Serving { _stop: stop, _turn: turn })))
+            self.serve(format!("listen {} {port}", self.own.host()), Box::new(turn)).await
+        })
+    }
+
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let request = format!("host {} {} {port}", self.own.host(), key.address().host());
+            self.serve(request, Box::new(())).await
         })
     }
 
@@ -110,7 +123,7 @@ impl Transport for SocketTransport {
 /// Held by the listener: dropping it tells the hub that the service has ended.
 struct Serving {
     _stop: oneshot::Sender<()>,
-    _turn: Turn,
+    _turn: Box<dyn Send + Sync>,
 }
 
 /// The right to listen, which a transport gives once at a time.

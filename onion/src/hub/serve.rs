@@ -71,8 +71,15 @@ struct Hub {
 enum Request {
     Join(OnionAddress),
     Listen(OnionAddress, u16),
+    /// Beside the own address, the first, another one.
+    Host(OnionAddress, OnionAddress, u16),
     Take(u64),
-    Dial { from: OnionAddress, to: OnionAddress, port: u16, deadline: Duration },
+    Dial {
+        from: OnionAddress,
+        to: OnionAddress,
+        port: u16,
+        deadline: Duration,
+    },
 }
 
 impl Request {
@@ -82,6 +89,7 @@ impl Request {
         Some(match words.as_slice() {
             ["join", who] => Self::Join(address(who)?),
             ["listen", who, port] => Self::Listen(address(who)?, port.parse().ok()?),
+            ["host", own, who, port] => Self::Host(address(own)?, address(who)?, port.parse().ok()?),
             ["take", id] => Self::Take(id.parse().ok()?),
             ["dial", from, to, port, ms] => Self::Dial {
                 from: address(from)?,
@@ -104,6 +112,11 @@ impl Hub {
         let _gone = match Request::parse(&line) {
             Some(Request::Join(address)) => self.join(connection, address, process).await,
             Some(Request::Listen(address, port)) => self.listen(connection, address, port, process).await,
+            Some(Request::Host(own, address, port)) => {
+                let transport = self.network.join_as(own, process);
+                let serve = || transport.serve_beside(address, port);
+                self.serve(connection, address, process, listen_patiently(serve).await).await
+            }
             Some(Request::Take(id)) => self.take(connection, id).await,
             Some(Request::Dial { from, to, port, deadline }) => {
                 let transport = self.network.join_as(from, process);
@@ -151,15 +164,25 @@ impl Hub {
 
     async fn listen(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         address: OnionAddress,
         port: u16,
         process: u64,
     ) -> std::io::Result<()> {
         let transport = self.network.join_as(address, process);
-        let Some(mut listener) = listen_patiently(&transport, port).await else {
-            return connection.write_line("in-use").await;
-        };
+        let listener = listen_patiently(|| transport.serve(port)).await;
+        self.serve(connection, address, process, listener).await
+    }
+
+    /// Tells the process of each stream that arrives; if it ends without saying so, its address goes with it.
+    async fn serve(
+        &self,
+        mut connection: Connection,
+        address: OnionAddress,
+        process: u64,
+        listener: Option<Listener>,
+    ) -> std::io::Result<()> {
+        let Some(mut listener) = listener else { return connection.write_line("in-use").await };
         connection.write_line("ok").await?;
         let slots = Arc::new(Semaphore::new(UNTAKEN_MAX));
         let mut untaken = Vec::new();
@@ -208,9 +231,9 @@ impl Hub {
     }
 }
 
-async fn listen_patiently(transport: &crate::memory::MemoryTransport, port: u16) -> Option<Listener> {
+async fn listen_patiently(serve: impl Fn() -> Result<Listener, ListenError>) -> Option<Listener> {
     for _ in 0..LISTEN_TRIES {
-        match transport.serve(port) {
+        match serve() {
             Ok(listener) => return Some(listener),
             Err(ListenError::InUse | ListenError::Ours(_)) => sleep(LISTEN_AGAIN).await,
         }

@@ -10,7 +10,7 @@ use super::place::{Left, MemberId, Place, Service};
 use super::tally::{Counters, Tally};
 use super::transport::{Member, MemoryTransport};
 use super::wire::{Wire, lock};
-use crate::{Bootstrap, DialError, Inbound, ListenError, NetworkTime, OnionAddress, Stream};
+use crate::{Bootstrap, DialError, HOSTED_MAX, Inbound, ListenError, NetworkTime, OnionAddress, Stream};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::any::Any;
@@ -130,15 +130,23 @@ impl MemoryNetwork {
     /// The process of an address is gone at once, as after a kill: its streams are cut, its listener ends, and
     /// it is `Absent` until somebody joins as it again. What is left of the old transports stays outside.
     pub fn vanish(&self, address: OnionAddress) {
-        let gone = self.core.change(address, |place| {
-            place.members.clear();
-            place.service.take()
-        });
-        drop(gone);
+        for address in self.core.with_hosted(address) {
+            let gone = self.core.change(address, |place| {
+                place.members.clear();
+                place.service.take()
+            });
+            drop(gone);
+        }
     }
 
     /// As [`MemoryNetwork::vanish`], of one operating-system process only.
     pub(crate) fn vanish_process(&self, address: OnionAddress, process: u64) {
+        for address in self.core.with_hosted(address) {
+            self.vanish_process_of_one(address, process);
+        }
+    }
+
+    fn vanish_process_of_one(&self, address: OnionAddress, process: u64) {
         let gone = self.core.change(address, |place| {
             let (gone, left) = place.members.iter().partition(|member| member.1 == process);
             place.members = left;
@@ -222,8 +230,51 @@ impl Core {
         self.change(address, |place| place.members.retain(|member| member.0 != id));
     }
 
-    /// Changes a place and does what follows from that: cuts its streams if it went away, publishes if it came.
+    /// Joins as one more onion that the process of `keeper` hosts.
+    pub(super) fn enter_hosted(self: &Arc<Self>, address: OnionAddress, keeper: &Member) -> Option<MemberId> {
+        let mut state = lock(&self.state);
+        let host = state.places.get(&keeper.address)?;
+        let (_, process) = *host.members.iter().find(|(id, _)| *id == keeper.id)?;
+        let up = host.is_up();
+        let hosted = state.places.values().filter(|place| place.keeper == Some(keeper.address));
+        if hosted.filter(|place| !place.members.is_empty()).count() >= HOSTED_MAX {
+            return None;
+        }
+        let id = state.fresh_id();
+        drop(state);
+        self.change(address, |place| {
+            place.keeper = Some(keeper.address);
+            place.connected = up;
+            place.members.push((id, process));
+        });
+        Some(id)
+    }
+
+    /// An address and those that are hosted beside it.
+    fn with_hosted(&self, address: OnionAddress) -> Vec<OnionAddress> {
+        let state = lock(&self.state);
+        let hosted = state.places.iter().filter(|(_, place)| place.keeper == Some(address));
+        std::iter::once(address).chain(hosted.map(|(hosted, _)| *hosted)).collect()
+    }
+
+    /// Changes a place, and what is hosted beside it with it.
     fn change<T>(self: &Arc<Self>, address: OnionAddress, change: impl FnOnce(&mut Place) -> T) -> T {
+        let (changed, turned) = self.change_one(address, change);
+        if let Some(up) = turned {
+            for hosted in self.with_hosted(address).into_iter().skip(1) {
+                self.change_one(hosted, |place| place.connected = up);
+            }
+        }
+        changed
+    }
+
+    /// Changes a place and does what follows from that: cuts its streams if it went away, publishes if it came. Tells
+    /// whether it is up now, if that changed.
+    fn change_one<T>(
+        self: &Arc<Self>,
+        address: OnionAddress,
+        change: impl FnOnce(&mut Place) -> T,
+    ) -> (T, Option<bool>) {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let true_time = state.true_time(now);
@@ -231,7 +282,8 @@ impl Core {
         let was_up = place.is_up();
         let changed = change(place);
         let mut cut = Vec::new();
-        match (was_up, place.is_up()) {
+        let is_up = place.is_up();
+        match (was_up, is_up) {
             (true, false) => {
                 place.left = Some(Left { at: now, true_time });
                 place.absences += 1;
@@ -247,7 +299,7 @@ impl Core {
         state.places.entry(address).or_default().show();
         drop(state);
         cut.iter().for_each(|wire| wire.cut());
-        changed
+        (changed, (was_up != is_up).then_some(is_up))
     }
 
     /// Makes what `address` serves reachable, now or after the drawn time.
@@ -403,7 +455,9 @@ impl State {
 
     /// Whether the partition, if any, lets the two reach each other.
     fn joined(&self, a: OnionAddress, b: OnionAddress) -> bool {
-        self.groups.as_ref().is_none_or(|groups| groups.get(&a) == groups.get(&b))
+        let of =
+            |onion: OnionAddress| self.places.get(&onion).and_then(|place| place.keeper).unwrap_or(onion);
+        self.groups.as_ref().is_none_or(|groups| groups.get(&of(a)) == groups.get(&of(b)))
     }
 
     fn find(&self, from: OnionAddress, to: OnionAddress, port: u16) -> Result<Door, DialError> {

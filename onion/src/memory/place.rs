@@ -3,7 +3,7 @@
 //! Promises that the bootstrap watch always shows the place's true state. Pure bookkeeping without clock or
 //! draws; leaves streams, timers and randomness to `network`.
 
-use crate::{Bootstrap, Inbound, Stage};
+use crate::{Bootstrap, Inbound, OnionAddress, Stage};
 use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -35,6 +35,8 @@ pub(super) struct Place {
     /// Whether the place has a network at all.
     pub(super) connected: bool,
     pub(super) service: Option<Service>,
+    /// For an onion hosted beside an identity's own: the identity's. It comes and goes with that one.
+    pub(super) keeper: Option<OnionAddress>,
     pub(super) bootstrap: watch::Sender<Bootstrap>,
     /// Rung when the place goes away. Dials wait for this and not for the watch, which wakes those who wait in an
     /// order of tokio's own drawing, so that no seed would repeat its run.
@@ -60,6 +62,7 @@ impl Default for Place {
             members: Vec::new(),
             connected: true,
             service: None,
+            keeper: None,
             bootstrap: watch::Sender::new(bootstrap),
             departure: Arc::default(),
             left: None,

@@ -53,6 +53,14 @@ impl MemoryTransport {
         let (service, streams) = self.member.core.serve(&self.member, port)?;
         Ok(Listener::new(streams, Box::new(Serving { member: self.member.clone(), service })))
     }
+
+    /// Serves one more address beside the own one, without proof of its key.
+    pub(crate) fn serve_beside(&self, address: OnionAddress, port: u16) -> Result<Listener, ListenError> {
+        let core = &self.member.core;
+        let entered = core.enter_hosted(address, &self.member);
+        let id = entered.ok_or_else(|| ListenError::Ours("no more onions can be hosted here".into()))?;
+        Self::new(Member { core: core.clone(), address, id }).serve(port)
+    }
 }
 
 impl Transport for MemoryTransport {
@@ -72,6 +80,10 @@ impl Transport for MemoryTransport {
             }
             self.serve(port)
         })
+    }
+
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move { self.serve_beside(key.address(), port) })
     }
 
     fn network_time(&self) -> Option<NetworkTime> {

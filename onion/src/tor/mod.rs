@@ -1,4 +1,5 @@
-//! Tor by arti: one client, one state folder and at most one onion service per identity.
+//! Tor by arti: one client, one state folder and at most one onion service per identity, and as much for each onion that
+//! is hosted beside it.
 //!
 //! Promises: keys stay in memory (arti's folders hold neither key nor address), no circuit is shared between peers,
 //! every dial ends by its deadline with one of the four errors, and after an outage the service comes back by itself.
@@ -9,9 +10,11 @@
 //! | `dial` | one dial: isolation, retries, whose fault a failure is |
 //! | `paths` | which circuits a dial may use, and when they are left |
 //! | `service` | what of the arriving is taken |
+//! | `beside` | the onions that are hosted beside the identity's own |
 //! | `runtime` | when the tasks of a client end |
 //! | `keeper`, `health` | the one task behind it all: bootstrap, hosting, self-test, repair |
 
+mod beside;
 mod dial;
 mod health;
 mod keeper;
@@ -72,6 +75,7 @@ pub struct TorTransport {
     shared: Arc<Shared>,
     asked: mpsc::Sender<service::Hosting>,
     keeper: tokio::task::AbortHandle,
+    beside: beside::Beside,
 }
 
 /// What dials and the keeper both see.
@@ -110,7 +114,7 @@ impl TorTransport {
         });
         let (asked, hosting) = mpsc::channel(1);
         let keeper = tokio::spawn(keeper::keep(shared.clone(), hosting)).abort_handle();
-        Ok(Arc::new(Self { shared, asked, keeper }))
+        Ok(Arc::new(Self { shared, asked, keeper, beside: beside::Beside::new(config) }))
     }
 }
 
@@ -145,6 +149,10 @@ impl Transport for TorTransport {
             answered.await.map_err(|e| gone(e.to_string()))??;
             Ok(Listener::new(incoming, Box::new(())))
         })
+    }
+
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(self.beside.host(key, port))
     }
 
     fn network_time(&self) -> Option<NetworkTime> {

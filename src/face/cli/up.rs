@@ -8,7 +8,7 @@ use crate::face::control;
 use crate::face::loopback::Loopback;
 use crate::face::ops::{Live, Office, stage_words};
 use crate::face::went_down;
-use crate::face::{inbound, logins, submission};
+use crate::face::{drops, inbound, logins, submission};
 use crate::model::identity::{Identity, RecoveryWords};
 use crate::model::policy;
 use crate::model::welcome::{self, Welcome};
@@ -201,6 +201,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     faces.spawn(submission::serve(desk.clone(), decoy, smtp, is_down.clone()));
     faces.spawn(crate::face::imap::serve(desk.clone(), decoy, imap, is_down.clone()));
     faces.spawn(inbound::host(node.clone(), is_down.clone()));
+    faces.spawn(drops::host(node.clone(), is_down.clone()));
     faces.spawn(doors::serve(office, listener, is_down.clone()));
     faces.spawn(tell_stages(node.clone(), is_down.clone()));
     let mut tasks = Tasks::start(&node);

@@ -8,7 +8,9 @@ use super::selected::all_there;
 use super::session::{Session, done};
 use super::translate::{self, Answer, Stop, refuse, stored_flags};
 use crate::model::queue::Entry;
+use crate::model::time::UnixTime;
 use crate::node::contacts::{Moved, letters_moved};
+use crate::node::post;
 use crate::protocol::imap::command::{Flags, Messages, Numbers, StoreFlags};
 use crate::protocol::imap::name::MailboxName;
 use crate::protocol::imap::respond;
@@ -70,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .write(move |tx| {
                 let uids: Vec<Uid> = uids.iter().copied().map(Uid).collect();
                 if remove && from == folders.outbox {
-                    cancel(tx, &uids)?;
+                    cancel(tx, &uids, moved.at)?;
                 }
                 if !remove {
                     return tx.messages().copy(from, &uids, to);
@@ -152,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                 }
                 if no == folders.outbox {
-                    cancel(tx, &uids)?;
+                    cancel(tx, &uids, moved.at)?;
                 }
                 for to in [folders.inbox, folders.junk] {
                     let new = uids.iter().filter_map(|uid| copied.get(uid)).filter(|(place, _)| *place == to);
@@ -163,15 +165,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             })
             .await?;
         self.desk.orders.look();
+        if no == folders.outbox {
+            self.desk.collect_now.notify_one();
+        }
         Ok(())
     }
 }
 
 /// Removes the queue entries whose copies in Outbox are these; `uids` ascend.
-fn cancel(tx: &Tx<'_>, uids: &[Uid]) -> Result<(), StoreError> {
+fn cancel(tx: &Tx<'_>, uids: &[Uid], now: UnixTime) -> Result<(), StoreError> {
     for (entry_no, _, entry) in tx.queue().list::<Entry>()? {
         if uids.binary_search(&Uid(entry.outbox)).is_ok() {
-            tx.queue().remove(entry_no)?;
+            post::cancel(tx, entry_no, &entry, now)?;
         }
     }
     Ok(())

@@ -28,7 +28,10 @@ pub struct BoxRecord {
     /// For whom.
     #[serde(with = "super::address")]
     pub guest: OnionAddress,
-    /// The seed of the key of the drop that serves it.
+    /// The drop that serves it.
+    #[serde(with = "super::address")]
+    pub drop: OnionAddress,
+    /// The seed of the drop's key.
     #[serde(with = "serde_bytes")]
     pub drop_seed: [u8; 32],
     /// The guest's key for tokens.

@@ -89,6 +89,8 @@ pub struct GivenRecord {
     pub mailboxes: Vec<MailboxId>,
     /// Tokens given and not come back, in all its mailboxes.
     pub left: u32,
+    /// The contact has it.
+    pub confirmed: bool,
 }
 
 /// Reads who holds for us.
@@ -186,6 +188,17 @@ impl<'a, 't> HoldersMut<'a, 't> {
             self.rows.put(Table::TokensGiven, &nonce_key(*mailbox, nonce), &value)?;
         }
         Ok(())
+    }
+
+    /// A contact has the Route of this number.
+    pub fn confirm(&self, contact: &OnionAddress, sequence: u64) -> Result<(), StoreError> {
+        match self.given(contact)? {
+            Some(given) if given.sequence == sequence && !given.confirmed => {
+                let given = GivenRecord { confirmed: true, ..given };
+                self.rows.put_record(Table::RoutesGiven, contact.public_key(), &given)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A token came back with a letter: gives to whom it had been given.

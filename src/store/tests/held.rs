@@ -24,6 +24,7 @@ fn with_box(collectors: &[u8], bytes: u64) -> Store {
     let collectors = collectors.iter().map(|seed| Collector(onion(*seed))).collect();
     let record = BoxRecord {
         guest: onion(2),
+        drop: onion(4),
         drop_seed: [4; 32],
         key: [7; 32],
         collectors,

@@ -1,0 +1,282 @@
+//! Leaving letters at drops, for readers who are not there.
+//!
+//! Promises that a token is bound to its letter, durably, before a drop sees it, so that no two letters ever show the
+//! same one; that each letter comes on a circuit and a session of its own, saying nothing of its author; and that a drop's
+//! word counts only if it is signed and names what was left.
+
+use crate::model::letter::Recipients;
+use crate::model::queue::{Entry, InCustody};
+use crate::model::statement::{Card, Custody, Signed, Verified};
+use crate::model::time::UnixTime;
+use crate::node::Node;
+use crate::node::line::{Answer, Content, Line};
+use crate::node::sealing::SealedLetter;
+use crate::node::session::{DIAL_DEADLINE, PORT};
+use crate::protocol::smtp::ReversePath;
+use crate::protocol::smtp::client::{Outcome, Outgoing};
+use crate::store::routes::RouteRecord;
+use crate::store::{QueueNo, StoreError};
+use onion::OnionAddress;
+use rand::RngExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// So many drops get a letter.
+const COPIES: usize = 2;
+/// After this long without a receipt, one more gets it.
+const DOUBT: Duration = Duration::from_secs(3 * 86_400);
+/// Drops that are tried for one letter at one time.
+const TRIES_MAX: usize = 4;
+/// Pause between two letters that are left for one reader, drawn anew each time: else who serves the drop could take
+/// what comes at once for one author's.
+const PAUSE: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(20);
+
+/// Leaves what is due for a reader who is absent where the reader's Route says.
+pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>) {
+    let read = node
+        .desk
+        .store
+        .read(move |rx| Ok((rx.routes().get(&reader)?, crate::node::cards::pinned(rx, &reader)?)));
+    let (route, card) = match read.await {
+        Ok((Some(route), Some(card))) => (route, card),
+        Ok(_) => return,
+        Err(error) => return node.desk.trouble.note("queue", format!("a Route cannot be read: {error}")),
+    };
+    let mut first = true;
+    for (no, entry) in due {
+        if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
+        }
+        if let Err(error) = leave_one(node, (no, entry), &card, &route).await {
+            node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
+            return;
+        }
+    }
+}
+
+/// How many more drops are to get the letter.
+fn wanted(entry: &Entry, card: &Card, now: UnixTime) -> usize {
+    let good = |one: &&InCustody| is_kept(one, card, now);
+    let kept: Vec<&InCustody> = entry.custody.iter().filter(good).collect();
+    let since = kept.iter().filter_map(|one| one.taken).min();
+    let doubted = since.is_some_and(|since| now.since(since) >= DOUBT);
+    (COPIES + usize::from(doubted)).saturating_sub(kept.len())
+}
+
+/// Whether a drop has it, in a form that its reader can still open.
+fn is_kept(one: &InCustody, card: &Card, now: UnixTime) -> bool {
+    one.kept_until.is_some_and(|until| until > now) && one.generation == card.generation
+}
+
+async fn leave_one(
+    node: &Arc<Node>,
+    (no, mut entry): (QueueNo, Entry),
+    card: &Verified<Card>,
+    route: &RouteRecord,
+) -> Result<(), StoreError> {
+    let drops = in_order(node, route).await?;
+    let now = node.desk.now();
+    let mut missing = wanted(&entry, card, now);
+    for place in drops.into_iter().take(TRIES_MAX) {
+        if missing == 0 {
+            break;
+        }
+        let known = |one: &&InCustody| one.drop == *place.public_key() && is_kept(one, card, now);
+        if entry.custody.iter().any(|one| known(&one)) {
+            continue;
+        }
+        let beside = node.beside(entry.to.onion, &entry).await?;
+        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(()) };
+        let Some(bound) = bind(node, no, &entry, place, &letter, card.generation).await? else { continue };
+        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(()) };
+        entry = still;
+        let size = letter.len();
+        let outcome = bring(node, place, &bound, letter).await;
+        missing -= usize::from(took(node, no, &entry, &bound, size, outcome).await?);
+        match node.desk.entries(vec![no]).await?.remove(&no) {
+            Some(still) => entry = still,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The drops of a Route, those that failed least first.
+async fn in_order(node: &Node, route: &RouteRecord) -> Result<Vec<OnionAddress>, StoreError> {
+    let drops: Vec<OnionAddress> = route.drops.iter().map(|drop| drop.onion).collect();
+    let read = move |rx: &crate::store::Rx<'_>| {
+        let mut order = Vec::new();
+        for (place, drop) in drops.iter().enumerate() {
+            let conduct = rx.routes().conduct(drop)?;
+            order.push((conduct.failures.saturating_add(conduct.unconfirmed), place, *drop));
+        }
+        Ok(order)
+    };
+    let mut order = node.desk.store.read(read).await?;
+    order.sort();
+    Ok(order.into_iter().map(|(_, _, drop)| drop).collect())
+}
+
+/// Binds a token to the letter: the one that was bound to it before, or a fresh one. `None`: there is none left.
+async fn bind(
+    node: &Node,
+    no: QueueNo,
+    entry: &Entry,
+    place: OnionAddress,
+    letter: &SealedLetter,
+    generation: u64,
+) -> Result<Option<InCustody>, StoreError> {
+    let (reader, id, size) = (entry.to.onion, letter.id, letter.len());
+    let agreed = node.moment().agreed;
+    node.desk
+        .store
+        .write(move |tx| {
+            let Some((_, mut entry)) = tx.queue().get::<Entry>(no)? else { return Ok(None) };
+            let here = |one: &InCustody| one.drop == *place.public_key();
+            if let Some(bound) = entry.custody.iter().find(|one| here(one) && one.letter == id) {
+                return Ok(Some(bound.clone()));
+            }
+            let route = tx.routes().get(&reader)?;
+            let drop = route.as_ref().and_then(|route| route.drops.iter().find(|drop| drop.onion == place));
+            let Some(drop) = drop else { return Ok(None) };
+            let pays =
+                |token: &crate::model::hold::Token| size <= crate::model::hold::class_size_max(token.class);
+            let Some(token) = drop.tokens(agreed).find(pays) else { return Ok(None) };
+            let bound = InCustody {
+                drop: *place.public_key(),
+                mailbox: drop.mailbox,
+                token: token.to_bytes(),
+                letter: id,
+                generation,
+                taken: None,
+                kept_until: None,
+            };
+            tx.routes().strike(&reader, &token)?;
+            // What was sealed otherwise was never taken there, or is of no use any more.
+            entry.custody.retain(|one| !here(one));
+            entry.custody.push(bound.clone());
+            tx.queue().replace(no, &entry)?;
+            Ok(Some(bound))
+        })
+        .await
+}
+
+/// How it went at one drop.
+enum Brought {
+    /// It has the letter, and says so in this statement.
+    Taken(Verified<Custody>),
+    /// It does not take it: another token, another drop.
+    Refused,
+    /// Nobody is there, or it does not behave.
+    Failed,
+    /// Our own network is down: says nothing about the drop.
+    NoNetwork,
+}
+
+/// Brings a letter to a drop, on a circuit and in a session of its own.
+async fn bring(node: &Arc<Node>, place: OnionAddress, bound: &InCustody, letter: SealedLetter) -> Brought {
+    let Some(token) = bound.token() else { return Brought::Refused };
+    node.transport.leave_path(place);
+    let stream = match node.transport.dial(place, PORT, DIAL_DEADLINE).await {
+        Ok(stream) => stream,
+        Err(onion::DialError::NetworkDown | onion::DialError::Ours(_)) => return Brought::NoNetwork,
+        Err(_) => return Brought::Failed,
+    };
+    let (digest, size) = (letter.sealed_digest, letter.len());
+    let outgoing = Outgoing {
+        from: ReversePath::Null,
+        recipients: Recipients::new([bound.mailbox.address(place)]).expect("it is one"),
+        id: letter.id,
+        size,
+        eight_bit: true,
+        utf8_header: false,
+        sealed: Some(letter.prekey),
+        token: Some(token),
+        ask_card: None,
+    };
+    let mut line = Line::anonymous(node, stream, place);
+    let answer = line.letter(outgoing, Content::Sealed(Box::new(letter))).await;
+    let Ok(Answer { outcomes, receipt, .. }) = answer else { return Brought::Failed };
+    line.quit().await;
+    // The next letter must not come the same way.
+    node.transport.leave_path(place);
+    match outcomes.into_iter().next() {
+        Some(Outcome::Accepted) => {
+            let read = receipt.and_then(|bytes| Signed::<Custody>::parse(bytes).ok()?.verify(None).ok());
+            let holds = |custody: &Verified<Custody>| {
+                custody.author() == place && custody.digest == digest && custody.size == size
+            };
+            read.filter(holds).map_or(Brought::Failed, Brought::Taken)
+        }
+        Some(Outcome::Refused(_)) => Brought::Refused,
+        _ => Brought::Failed,
+    }
+}
+
+/// Keeps how it went; whether the drop has the letter.
+async fn took(
+    node: &Node,
+    no: QueueNo,
+    entry: &Entry,
+    bound: &InCustody,
+    size: u64,
+    brought: Brought,
+) -> Result<bool, StoreError> {
+    let (bound, now) = (bound.clone(), node.desk.now());
+    let digest = match &brought {
+        Brought::Taken(_) => {
+            let (reader, start) = node.desk.letter_to_send(entry.letter).await?;
+            Some(crate::node::sealing::digest_of(&reader, start).await?)
+        }
+        _ => None,
+    };
+    tracing::debug!(size, taken = digest.is_some(), "a letter was brought to a drop");
+    node.desk
+        .store
+        .write(move |tx| {
+            let Some(drop) = bound.drop_onion() else { return Ok(false) };
+            let Some((_, mut entry)) = tx.queue().get::<Entry>(no)? else {
+                // It was cancelled, or confirmed, meanwhile: what may be there is called back.
+                return recall(tx, &bound, now).map(|()| false);
+            };
+            match &brought {
+                Brought::NoNetwork => return Ok(false),
+                Brought::Taken(_) => tx.routes().note(&drop, |conduct| {
+                    (conduct.took, conduct.failures) = (Some(now), 0);
+                })?,
+                Brought::Refused | Brought::Failed => tx.routes().note(&drop, |conduct| {
+                    conduct.failures = conduct.failures.saturating_add(1);
+                })?,
+            }
+            if let Brought::Refused = brought {
+                // The token is of no use: none of the letter is there.
+                entry.custody.retain(|one| one.token != bound.token);
+            }
+            if let (Brought::Taken(custody), Some(digest)) = (&brought, &digest) {
+                for one in entry.custody.iter_mut().filter(|one| one.token == bound.token) {
+                    (one.taken, one.kept_until) = (Some(now), Some(custody.kept_until));
+                }
+                tx.receipts().add(digest, custody.bytes(), now)?;
+            }
+            tx.queue().replace(no, &entry)?;
+            Ok(digest.is_some())
+        })
+        .await
+}
+
+/// Notes that a letter is to be called back from a drop, if it may be there.
+pub(crate) fn recall(tx: &crate::store::Tx<'_>, one: &InCustody, now: UnixTime) -> Result<(), StoreError> {
+    let (Some(drop), until) = (one.drop_onion(), one.kept_until.unwrap_or(now.plus(DOUBT))) else {
+        return Ok(());
+    };
+    tx.routes().put_recall(&crate::store::routes::RecallRecord {
+        letter: one.letter,
+        drop,
+        token: one.token,
+        until,
+        tries: 0,
+    })
+}
