@@ -383,7 +383,7 @@ impl Client {
         if !self.out.is_empty() {
             return Some(Step::Send(std::mem::take(&mut self.out)));
         }
-        if self.stage != Stage::Ready || !self.expected.is_empty() {
+        if self.stage != Stage::Ready || !self.expected.is_empty() || self.octets.is_some() {
             return Some(Step::Read(Read { phase: self.phase(), turn: self.turn }));
         }
         if self.work.is_none() && self.leaving {

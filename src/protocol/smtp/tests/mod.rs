@@ -1,5 +1,6 @@
 //! Tests of whole sessions: a driver of each machine that keeps what it was told, and a wire between the two.
 
+mod collect;
 mod deposit;
 mod holding;
 mod hostile;

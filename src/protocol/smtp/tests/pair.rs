@@ -11,9 +11,9 @@ pub(super) struct Pair {
     /// Words of the server's output that the client does not get to see, such as extensions.
     pub(super) hidden: &'static [&'static str],
     /// Bytes of the server's output that the client has read.
-    read: usize,
+    pub(super) read: usize,
     /// Bytes that were said and not yet heard.
-    waiting: Vec<u8>,
+    pub(super) waiting: Vec<u8>,
     /// Bytes that are heard at once.
     pub(super) listen: usize,
     /// Times that the client had to wait for the server.

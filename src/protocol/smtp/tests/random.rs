@@ -2,6 +2,8 @@
 //! that arrives byte for byte.
 
 use super::super::client::Step;
+use super::super::proof::Session;
+use super::holding::{MAILBOX, id_of, token};
 use super::pair::{Pair, codes};
 use super::*;
 use proptest::collection::vec;
@@ -61,7 +63,28 @@ fn pieces() -> Vec<Vec<u8>> {
     let sealed = "MAIL FROM:<> BODY=SEALED KEY=0123456789abcdef SIZE=7\r\n";
     pieces.push(format!("{sealed}RCPT TO:<bob@{bob}>\r\nBDAT 3\r\n\0\r\r").into_bytes());
     pieces.push(vec![b'x'; 999]);
+    pieces.extend(drop_pieces());
     pieces
+}
+
+/// What is said at a drop, to those who leave letters and to those who collect them.
+fn drop_pieces() -> Vec<Vec<u8>> {
+    let (letter, token, mailbox) = (id_of(b"age").to_hex(), token(1, 2).to_hex(), MAILBOX.address(onion(3)));
+    let mail = format!("MAIL FROM:<> BODY=SEALED KEY=0123456789abcdef SIZE=3 LETTER={letter} TOKEN={token}");
+    [
+        format!("{mail}\r\n"),
+        format!("{mail} TRANSID=<{letter}@onion>\r\nRCPT TO:<{}>\r\nBDAT 1\r\na", mailbox.full()),
+        format!("{mail}\r\nRCPT TO:<{}>\r\nBDAT 3 LAST\r\nage", mailbox.full()),
+        format!("RCPT TO:<{}>\r\n", mailbox.full()),
+        format!("RECALL {letter} {token}\r\n"),
+        "HELD\r\n".to_owned(),
+        format!("HELD {letter}\r\n"),
+        format!("TAKE {letter} 1 9\r\n"),
+        format!("TAKE {letter} 0 262145\r\n"),
+        format!("DROP {letter}\r\n"),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
 }
 
 fn wire() -> impl Strategy<Value = Vec<u8>> {
@@ -70,16 +93,44 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A wire that begins as an honest one, so that the rest is looked at deeply.
-fn session() -> impl Strategy<Value = (bool, Vec<u8>)> {
-    (any::<bool>(), any::<bool>(), wire()).prop_map(|(submission, begun, wire)| {
-        let login: &[u8] = if submission { b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n" } else { b"" };
-        let start = if begun { [b"EHLO x\r\n", login].concat() } else { Vec::new() };
-        (submission, [start, wire].concat())
+fn session() -> impl Strategy<Value = (Port, Vec<u8>)> {
+    (port(), any::<bool>(), any::<bool>(), wire()).prop_map(|(port, begun, login, wire)| {
+        let proof = |own, server| {
+            let session = Session { server: onion(server), server_cookie: [0xc0; 16] };
+            let sign = |bytes: &[u8]| key(own).sign(bytes).to_bytes();
+            format!("AUTH ONION-ED25519 {}\r\n", session.response(&onion(own), &[1; 16], &sign))
+        };
+        let login = match port {
+            Port::Submission => "AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n".to_owned(),
+            Port::Onion if login => proof(1, 2),
+            Port::Drop if login => proof(4, 3),
+            Port::Onion | Port::Drop => String::new(),
+        };
+        let start = if begun { format!("EHLO x\r\n{login}").into_bytes() } else { Vec::new() };
+        (port, [start, wire].concat())
     })
 }
 
-fn role(submission: bool) -> Role {
-    if submission { submission_role() } else { onion_role() }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Onion,
+    Drop,
+    Submission,
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    select(vec![Port::Onion, Port::Drop, Port::Submission])
+}
+
+/// A server at that port, with something to collect.
+fn driven(port: Port) -> Driven {
+    let mut driven = Driven::new(match port {
+        Port::Onion => onion_role(),
+        Port::Drop => drop_role(),
+        Port::Submission => submission_role(),
+    });
+    driven.shelf.hold(b"another letter");
+    driven
 }
 
 /// Replies as a server gives them, and worse.
@@ -165,27 +216,30 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_session_ends_the_same_however_it_is_split((submission, wire) in session(), step in 1usize..50) {
-        let whole = Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX);
-        let split = Driven::new(role(submission)).hear(&wire, step);
+    fn any_session_ends_the_same_however_it_is_split((port, wire) in session(), step in 1usize..50) {
+        let whole = driven(port).hear(&wire, limits::READ_LEN_MAX);
+        let split = driven(port).hear(&wire, step);
         prop_assert_eq!(String::from_utf8_lossy(&whole.sent), String::from_utf8_lossy(&split.sent));
         prop_assert_eq!(&whole.letters, &split.letters);
         prop_assert_eq!((whole.begun, whole.discarded), (split.begun, split.discarded));
-        prop_assert_eq!(whole.begun, whole.discarded + whole.letters.len());
+        let suspended = whole.suspended.len();
+        prop_assert!(whole.begun >= whole.discarded + whole.letters.len());
+        prop_assert!(port == Port::Drop || suspended == 0 && whole.begun == whole.discarded + whole.letters.len());
     }
 
     #[test]
-    fn any_bytes_are_answered(wire in vec(any::<u8>(), 0..2000), submission: bool) {
-        let seen = Driven::new(role(submission)).hear(&wire, 100);
+    fn any_bytes_are_answered(wire in vec(any::<u8>(), 0..2000), port in port()) {
+        let seen = driven(port).hear(&wire, 100);
         prop_assert_eq!(seen.codes()[0], 220);
         prop_assert!(seen.letters.is_empty());
     }
 
     #[test]
-    fn no_letter_has_a_broken_line_end_or_a_nul((submission, wire) in session()) {
-        for (envelope, content) in Driven::new(role(submission)).hear(&wire, limits::READ_LEN_MAX).letters {
+    fn no_letter_has_a_broken_line_end_or_a_nul((port, wire) in session()) {
+        for (envelope, content) in driven(port).hear(&wire, limits::READ_LEN_MAX).letters {
             if envelope.sealed.is_some() {
-                prop_assert!(!submission);
+                prop_assert!(port != Port::Submission);
+                prop_assert_eq!(envelope.deposit.is_some(), port == Port::Drop);
                 prop_assert_eq!(envelope.recipients.as_slice().len(), 1);
                 prop_assert_eq!(envelope.size_hint, Some(content.len() as u64));
                 continue;
