@@ -17,6 +17,7 @@ mod delegation;
 mod disks;
 mod echo;
 mod happy_path;
+mod holders;
 mod imap_hostile;
 mod imap_house;
 mod imap_rules;
