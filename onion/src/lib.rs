@@ -14,6 +14,6 @@ mod transport;
 
 pub use address::{AddressError, OnionAddress};
 pub use transport::{
-    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, Stage, Stream,
-    Transport,
+    Bootstrap, BoxFuture, DialError, HOSTED_MAX, HostKey, Inbound, ListenError, Listener, NetworkTime, Stage,
+    Stream, Transport,
 };

@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+/// Onion services that one transport hosts at once beside the identity's own, at most.
+pub const HOSTED_MAX: usize = 32;
+
 /// A boxed future, so that the trait can be used as an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -39,6 +42,14 @@ pub trait Transport: Send + Sync {
     ///
     /// Returns at once; that the service is reachable shows in [`Transport::bootstrap`].
     fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
+
+    /// Hosts one more onion service, of any key, on `port`, beside the identity's own one: at most [`HOSTED_MAX`] at
+    /// once per transport.
+    ///
+    /// Returns at once; the service becomes reachable by itself, and again after every outage, without showing in
+    /// [`Transport::bootstrap`]. Nothing that others see of it (guards, introduction points) is shared with the
+    /// identity's own service. Dropping the listener ends it.
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.
     fn network_time(&self) -> Option<NetworkTime>;
@@ -134,9 +145,12 @@ pub enum DialError {
 /// Why an onion service could not be hosted.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// This transport already hosts a service, or the address is hosted elsewhere on this network.
+    /// This transport already serves its own address, or the address is hosted elsewhere on this network.
     #[error("this address is already being served")]
     InUse,
+    /// This transport hosts [`HOSTED_MAX`] services beside the identity's own already.
+    #[error("no more than {HOSTED_MAX} onion services can be hosted beside the own one")]
+    TooMany,
     /// Something on our side is wrong.
     #[error("the onion service could not be started: {0}")]
     Ours(String),

@@ -38,6 +38,10 @@ impl Transport for Jinxed {
         self.0.listen(key, port)
     }
 
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        self.0.host(key, port)
+    }
+
     fn network_time(&self) -> Option<NetworkTime> {
         self.0.network_time()
     }

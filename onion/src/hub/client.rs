@@ -1,18 +1,18 @@
 //! `SocketTransport`: the hub's network as one node process sees it.
 //!
 //! Promises the same answers as any transport: while the hub is away its dials answer `NetworkDown`, and when it
-//! is back the address is served again, nobody asking. Leaves delays and faults to the hub's network.
+//! is back its onions are served again, nobody asking. Leaves delays and faults to the hub's network.
 
 use super::connection::Connection;
 use crate::{
-    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, OnionAddress,
-    Stage, Stream, Transport,
+    Bootstrap, BoxFuture, DialError, HOSTED_MAX, HostKey, Inbound, ListenError, Listener, NetworkTime,
+    OnionAddress, Stage, Stream, Transport,
 };
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub struct SocketTransport {
     path: PathBuf,
     own: OnionAddress,
     told: Arc<Told>,
-    listening: Arc<AtomicBool>,
+    served: Arc<Served>,
     watching: JoinHandle<()>,
 }
 
@@ -49,7 +49,21 @@ impl SocketTransport {
         let starting = Bootstrap { stage: Stage::Starting, blocked: None };
         let told = Arc::new(Told { bootstrap: watch::Sender::new(starting), time: Mutex::new(None) });
         let watching = tokio::spawn(watch_hub(path.clone(), own, told.clone()));
-        Self { path, own, told, listening: Arc::default(), watching }
+        Self { path, own, told, served: Arc::default(), watching }
+    }
+
+    /// Serves `turn`'s onion, now or once there is a hub.
+    async fn serve(&self, turn: Turn, request: String) -> Result<Listener, ListenError> {
+        let service = match open_service(&self.path, &request).await {
+            Ok(Some(service)) => Some(service),
+            Ok(None) => return Err(ListenError::InUse),
+            // The hub is away: as over Tor, listening succeeds and the address is served once it can be.
+            Err(_) => None,
+        };
+        let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(keep_serving(self.path.clone(), request, service, accepted, stopped));
+        Ok(Listener::new(incoming, Box::new(Serving { _stop: stop, _turn: turn })))
     }
 }
 
@@ -83,23 +97,24 @@ impl Transport for SocketTransport {
             if key.address() != self.own {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            let turn = Turn::take(&self.listening).ok_or(ListenError::InUse)?;
-            let request = format!("listen {} {port}", self.own.host());
-            let service = match open_service(&self.path, &request).await {
-                Ok(Some(service)) => Some(service),
-                Ok(None) => return Err(ListenError::InUse),
-                // The hub is away: as over Tor, listening succeeds and the address is served once it can be.
-                Err(_) => None,
-            };
-            let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-            let (stop, stopped) = oneshot::channel();
-            tokio::spawn(keep_serving(self.path.clone(), request, service, accepted, stopped));
-            Ok(Listener::new(incoming, Box::new(Serving { _stop: stop, _turn: turn })))
+            let turn = Turn::take(&self.served, self.own, self.own)?;
+            self.serve(turn, format!("listen {} {port}", self.own.host())).await
+        })
+    }
+
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let onion = key.address();
+            if onion == self.own {
+                return Err(ListenError::InUse);
+            }
+            let turn = Turn::take(&self.served, self.own, onion)?;
+            self.serve(turn, format!("host {} {} {port}", self.own.host(), onion.host())).await
         })
     }
 
     fn network_time(&self) -> Option<NetworkTime> {
-        *self.told.time.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.told.time)
     }
 
     fn bootstrap(&self) -> watch::Receiver<Bootstrap> {
@@ -113,19 +128,38 @@ struct Serving {
     _turn: Turn,
 }
 
-/// The right to listen, which a transport gives once at a time.
-struct Turn(Arc<AtomicBool>);
+/// The onions that a transport serves now.
+type Served = Mutex<BTreeSet<OnionAddress>>;
+
+/// The right to serve an onion, which a transport gives once at a time, and for so many at once.
+struct Turn {
+    served: Arc<Served>,
+    onion: OnionAddress,
+}
 
 impl Turn {
-    fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
-        (!taken.swap(true, Ordering::AcqRel)).then(|| Self(taken.clone()))
+    fn take(served: &Arc<Served>, own: OnionAddress, onion: OnionAddress) -> Result<Self, ListenError> {
+        let mut taken = lock(served);
+        if taken.contains(&onion) {
+            return Err(ListenError::InUse);
+        }
+        if onion != own && taken.iter().filter(|other| **other != own).count() >= HOSTED_MAX {
+            return Err(ListenError::TooMany);
+        }
+        taken.insert(onion);
+        drop(taken);
+        Ok(Self { served: served.clone(), onion })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        lock(&self.served).remove(&self.onion);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn dial(
@@ -263,7 +297,7 @@ impl Told {
     }
 
     fn set_time(&self, time: Option<NetworkTime>) {
-        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
+        *lock(&self.time) = time;
     }
 
     fn show(&self, stage: Stage) {

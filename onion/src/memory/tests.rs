@@ -1,5 +1,7 @@
 //! What must be true of the memory network; every test runs in paused time, so delays of hours cost nothing.
 
+mod hosting;
+
 use super::*;
 use crate::{DialError, HostKey, ListenError, Listener, OnionAddress, Stage, Stream, Transport};
 use std::io::ErrorKind;

@@ -48,9 +48,9 @@ impl MemoryTransport {
         MemoryNetwork { core: self.member.core.clone() }
     }
 
-    /// Serves the own address on `port` without proof of its key, for the hub (which has no keys).
-    pub(crate) fn serve(&self, port: u16) -> Result<Listener, ListenError> {
-        let (service, streams) = self.member.core.serve(&self.member, port)?;
+    /// Serves `onion`, the own address or one beside it, on `port` without proof of its key (the hub has no keys).
+    pub(crate) fn serve(&self, onion: OnionAddress, port: u16) -> Result<Listener, ListenError> {
+        let (service, streams) = self.member.core.serve(&self.member, onion, port)?;
         Ok(Listener::new(streams, Box::new(Serving { member: self.member.clone(), service })))
     }
 }
@@ -70,7 +70,17 @@ impl Transport for MemoryTransport {
             if key.address() != self.member.address {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            self.serve(port)
+            self.serve(self.member.address, port)
+        })
+    }
+
+    fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let onion = key.address();
+            if onion == self.member.address {
+                return Err(ListenError::InUse);
+            }
+            self.serve(onion, port)
         })
     }
 
