@@ -295,6 +295,47 @@ async fn one_service_at_a_time_and_another_after_its_listener_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_onion_hosted_beside_the_own_one_is_reached_and_ends_with_its_listener() {
+    let world = World::new().await;
+    let host = world.start("host");
+    // Asked for before there is any way into the network; nobody asks again.
+    let asked = Instant::now();
+    let own = host.listen(key(13), PORT).await.unwrap();
+    let listeners = [14, 15].map(|seed| host.host(key(seed), PORT));
+    let [first, second] = listeners;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    eprintln!("all three asked for in {:?}", asked.elapsed());
+    for seed in [13, 14] {
+        assert!(matches!(host.host(key(seed), PORT).await, Err(ListenError::InUse)));
+    }
+    let [own, first, second] = [own, first, second].map(|listener| tokio::spawn(answer(listener)));
+    let guest = world.start("guest");
+    for seed in [13, 14, 15] {
+        delivers(&guest, key(seed).address(), BACK_WITHIN).await;
+        eprintln!("onion {seed} delivers {:?} after it was asked for", asked.elapsed());
+    }
+    let folder = world.folder.path().join("host");
+    for guards in [folder.join("state"), folder.join("hosted").join("state")] {
+        assert!(guards.join("guards.json").exists(), "each client chose guards of its own: {guards:?}");
+    }
+    first.abort();
+    let gone = key(14).address();
+    // On the circuit from before the end is told at once, on a new one nobody is found.
+    let ended = async {
+        while guest.dial(gone, PORT, DEADLINE).await.is_ok() {}
+        guest.leave_path(gone);
+        guest.dial(gone, PORT, DEADLINE).await.unwrap_err()
+    };
+    assert_eq!(timeout(BACK_WITHIN, ended).await.unwrap(), DialError::Absent);
+    for seed in [13, 15] {
+        delivers(&guest, key(seed).address(), DEADLINE).await;
+    }
+    let again = tokio::spawn(answer(host.host(key(14), PORT).await.unwrap()));
+    delivers(&guest, gone, BACK_WITHIN).await;
+    [own, second, again].iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_arti_writes_down_holds_no_key_and_no_address() {
     let world = World::new().await;
     let (host, address) = world.echo("host", 9).await;
@@ -365,11 +406,16 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Takes the network away until both sides have noticed, gives it back, and expects mail to flow again.
+/// Takes the network away until both sides have noticed, gives it back, and expects mail to flow again, also to an
+/// onion hosted beside the own one.
 async fn survives(world: &World, seed: u8, take: &[&str], give: &[&str]) {
     let (host, address) = world.echo("host", seed).await;
+    let beside = key(seed + 100);
+    let hosted = beside.address();
+    tokio::spawn(answer(host.host(beside, PORT).await.unwrap()));
     let guest = world.start("guest");
     delivers(&guest, address, BACK_WITHIN).await;
+    delivers(&guest, hosted, BACK_WITHIN).await;
     testnet(take);
     let begun = Instant::now();
     let failed = guest.dial(address, PORT, DEADLINE).await.map(|_| ());
@@ -382,6 +428,8 @@ async fn survives(world: &World, seed: u8, take: &[&str], give: &[&str]) {
     let (_, ()) =
         tokio::join!(reach(&host, Stage::Reachable, BACK_WITHIN), delivers(&guest, address, BACK_WITHIN));
     eprintln!("reachable and delivering {:?} after the network was back", back.elapsed());
+    delivers(&guest, hosted, BACK_WITHIN.saturating_sub(back.elapsed())).await;
+    eprintln!("delivering to the hosted onion too {:?} after it was back", back.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,11 +4,11 @@
 //! is back its onions are served again, nobody asking. Leaves delays and faults to the hub's network.
 
 use super::connection::Connection;
+use crate::served::{Served, Turn};
 use crate::{
-    Bootstrap, BoxFuture, DialError, HOSTED_MAX, HostKey, Inbound, ListenError, Listener, NetworkTime,
-    OnionAddress, Stage, Stream, Transport,
+    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, OnionAddress,
+    Stage, Stream, Transport,
 };
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ impl Transport for SocketTransport {
             if key.address() != self.own {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            let turn = Turn::take(&self.served, self.own, self.own)?;
+            let turn = Turn::own(&self.served, self.own)?;
             self.serve(turn, format!("listen {} {port}", self.own.host())).await
         })
     }
@@ -108,7 +108,7 @@ impl Transport for SocketTransport {
             if onion == self.own {
                 return Err(ListenError::InUse);
             }
-            let turn = Turn::take(&self.served, self.own, onion)?;
+            let turn = Turn::beside(&self.served, onion)?;
             self.serve(turn, format!("host {} {} {port}", self.own.host(), onion.host())).await
         })
     }
@@ -126,36 +126,6 @@ impl Transport for SocketTransport {
 struct Serving {
     _stop: oneshot::Sender<()>,
     _turn: Turn,
-}
-
-/// The onions that a transport serves now.
-type Served = Mutex<BTreeSet<OnionAddress>>;
-
-/// The right to serve an onion, which a transport gives once at a time, and for so many at once.
-struct Turn {
-    served: Arc<Served>,
-    onion: OnionAddress,
-}
-
-impl Turn {
-    fn take(served: &Arc<Served>, own: OnionAddress, onion: OnionAddress) -> Result<Self, ListenError> {
-        let mut taken = lock(served);
-        if taken.contains(&onion) {
-            return Err(ListenError::InUse);
-        }
-        if onion != own && taken.iter().filter(|other| **other != own).count() >= HOSTED_MAX {
-            return Err(ListenError::TooMany);
-        }
-        taken.insert(onion);
-        drop(taken);
-        Ok(Self { served: served.clone(), onion })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        lock(&self.served).remove(&self.onion);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
