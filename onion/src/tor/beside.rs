@@ -1,9 +1,9 @@
 //! The second client of a transport: hosts the onions beside the identity's own, tests them, and starts anew what
 //! stays broken.
 //!
-//! It has guards, circuits and a folder of its own, so that no relay sees one of these onions and the identity's own
-//! come from the same place. Among themselves they share its guards, and may share introduction points. Promises that
-//! it runs only while something is hosted, and that one onion's trouble costs the others nothing.
+//! It has guards, introduction points and a folder of its own, chosen without regard to the first client's: that both
+//! use one relay is chance. It cannot hide that both come and go with this process, and among themselves its onions
+//! share guards and may share introduction points. Promises that it runs only while something is hosted.
 
 use super::health::Finding;
 use super::keeper::ANSWER_WAIT_MAX;
