@@ -8,6 +8,8 @@ mod address;
 #[cfg(unix)]
 pub mod hub;
 pub mod memory;
+#[cfg(any(unix, feature = "tor"))]
+mod served;
 #[cfg(feature = "tor")]
 pub mod tor;
 mod transport;

@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+/// Onion services that one transport hosts at once beside the identity's own, at most.
+pub const HOSTED_MAX: usize = 32;
+
 /// A boxed future, so that the trait can be used as an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Most onions that one transport hosts beside the identity's own.
-pub const HOSTED_MAX: usize = 32;
 
 /// The network as one identity sees it.
 pub trait Transport: Send + Sync {
@@ -43,10 +43,12 @@ pub trait Transport: Send + Sync {
     /// Returns at once; that the service is reachable shows in [`Transport::bootstrap`].
     fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
 
-    /// Hosts one more onion service, of any key, beside the identity's own; at most [`HOSTED_MAX`] at once.
+    /// Hosts one more onion service, of any key, on `port`, beside the identity's own one: at most [`HOSTED_MAX`] at
+    /// once per transport.
     ///
-    /// Nothing tells others that the two are of one node but that they come and go together. Returns at once, as
-    /// [`Transport::listen`]; dropping the listener ends it.
+    /// Returns at once; the service becomes reachable by itself, and again after every outage, without showing in
+    /// [`Transport::bootstrap`]. Its guards and introduction points are chosen apart from those of the identity's own
+    /// service. Dropping the listener ends it.
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.
@@ -143,9 +145,12 @@ pub enum DialError {
 /// Why an onion service could not be hosted.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// This transport already hosts a service, or the address is hosted elsewhere on this network.
+    /// This transport already serves its own address, or the address is hosted elsewhere on this network.
     #[error("this address is already being served")]
     InUse,
+    /// This transport hosts [`HOSTED_MAX`] services beside the identity's own already.
+    #[error("no more than {HOSTED_MAX} onion services can be hosted beside the own one")]
+    TooMany,
     /// Something on our side is wrong.
     #[error("the onion service could not be started: {0}")]
     Ours(String),
@@ -166,12 +171,6 @@ impl Listener {
     /// Makes a listener from a bounded channel of streams and whatever keeps the service alive.
     pub fn new(incoming: tokio::sync::mpsc::Receiver<Inbound>, guard: Box<dyn Send + Sync>) -> Self {
         Self { incoming, _guard: guard }
-    }
-
-    /// The same, with one thing more that must live as long.
-    #[cfg(feature = "tor")]
-    pub(crate) fn kept_with(self, guard: Box<dyn Send + Sync>) -> Self {
-        Self { _guard: Box::new((self._guard, guard)), incoming: self.incoming }
     }
 
     /// The next stream; `None` when the service has ended for good.

@@ -297,29 +297,42 @@ async fn one_service_at_a_time_and_another_after_its_listener_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_onion_hosted_beside_the_own_one_is_reached_and_ends_with_its_listener() {
     let world = World::new().await;
-    let (host, own) = world.echo("host", 11).await;
-    let guest = world.start("guest");
-    // Two, asked for before the network is there.
-    let first = tokio::spawn(answer(host.host(key(12), PORT).await.unwrap()));
-    let _second = tokio::spawn(answer(host.host(key(13), PORT).await.unwrap()));
-    assert!(matches!(host.host(key(12), PORT).await, Err(ListenError::InUse)));
-    for onion in [own, key(12).address(), key(13).address()] {
-        delivers(&guest, onion, BACK_WITHIN).await;
+    let host = world.start("host");
+    // Asked for before there is any way into the network; nobody asks again.
+    let asked = Instant::now();
+    let own = host.listen(key(13), PORT).await.unwrap();
+    let listeners = [14, 15].map(|seed| host.host(key(seed), PORT));
+    let [first, second] = listeners;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    eprintln!("all three asked for in {:?}", asked.elapsed());
+    for seed in [13, 14] {
+        assert!(matches!(host.host(key(seed), PORT).await, Err(ListenError::InUse)));
     }
-    assert_eq!(
-        std::fs::read_dir(world.folder.path().join("host-1/hss")).unwrap().count(),
-        2,
-        "folders of its own"
-    );
+    let [own, first, second] = [own, first, second].map(|listener| tokio::spawn(answer(listener)));
+    let guest = world.start("guest");
+    for seed in [13, 14, 15] {
+        delivers(&guest, key(seed).address(), BACK_WITHIN).await;
+        eprintln!("onion {seed} delivers {:?} after it was asked for", asked.elapsed());
+    }
+    let folder = world.folder.path().join("host");
+    for guards in [folder.join("state"), folder.join("hosted").join("state")] {
+        assert!(guards.join("guards.json").exists(), "each client chose guards of its own: {guards:?}");
+    }
     first.abort();
-    let gone = async {
-        while guest.dial(key(12).address(), PORT, DEADLINE).await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+    let gone = key(14).address();
+    // On the circuit from before the end is told at once, on a new one nobody is found.
+    let ended = async {
+        while guest.dial(gone, PORT, DEADLINE).await.is_ok() {}
+        guest.leave_path(gone);
+        guest.dial(gone, PORT, DEADLINE).await.unwrap_err()
     };
-    timeout(BACK_WITHIN, gone).await.expect("it ends with its listener");
-    delivers(&guest, key(13).address(), BACK_WITHIN).await;
-    delivers(&guest, own, BACK_WITHIN).await;
+    assert_eq!(timeout(BACK_WITHIN, ended).await.unwrap(), DialError::Absent);
+    for seed in [13, 15] {
+        delivers(&guest, key(seed).address(), DEADLINE).await;
+    }
+    let again = tokio::spawn(answer(host.host(key(14), PORT).await.unwrap()));
+    delivers(&guest, gone, BACK_WITHIN).await;
+    [own, second, again].iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,11 +406,16 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Takes the network away until both sides have noticed, gives it back, and expects mail to flow again.
+/// Takes the network away until both sides have noticed, gives it back, and expects mail to flow again, also to an
+/// onion hosted beside the own one.
 async fn survives(world: &World, seed: u8, take: &[&str], give: &[&str]) {
     let (host, address) = world.echo("host", seed).await;
+    let beside = key(seed + 100);
+    let hosted = beside.address();
+    tokio::spawn(answer(host.host(beside, PORT).await.unwrap()));
     let guest = world.start("guest");
     delivers(&guest, address, BACK_WITHIN).await;
+    delivers(&guest, hosted, BACK_WITHIN).await;
     testnet(take);
     let begun = Instant::now();
     let failed = guest.dial(address, PORT, DEADLINE).await.map(|_| ());
@@ -410,6 +428,8 @@ async fn survives(world: &World, seed: u8, take: &[&str], give: &[&str]) {
     let (_, ()) =
         tokio::join!(reach(&host, Stage::Reachable, BACK_WITHIN), delivers(&guest, address, BACK_WITHIN));
     eprintln!("reachable and delivering {:?} after the network was back", back.elapsed());
+    delivers(&guest, hosted, BACK_WITHIN.saturating_sub(back.elapsed())).await;
+    eprintln!("delivering to the hosted onion too {:?} after it was back", back.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! `SocketTransport`: the hub's network as one node process sees it.
 //!
 //! Promises the same answers as any transport: while the hub is away its dials answer `NetworkDown`, and when it
-//! is back the address is served again, nobody asking. Leaves delays and faults to the hub's network.
+//! is back its onions are served again, nobody asking. Leaves delays and faults to the hub's network.
 
 use super::connection::Connection;
+use crate::served::{Served, Turn};
 use crate::{
     Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, OnionAddress,
     Stage, Stream, Transport,
@@ -11,8 +12,7 @@ use crate::{
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub struct SocketTransport {
     path: PathBuf,
     own: OnionAddress,
     told: Arc<Told>,
-    listening: Arc<AtomicBool>,
+    served: Arc<Served>,
     watching: JoinHandle<()>,
 }
 
@@ -49,13 +49,11 @@ impl SocketTransport {
         let starting = Bootstrap { stage: Stage::Starting, blocked: None };
         let told = Arc::new(Told { bootstrap: watch::Sender::new(starting), time: Mutex::new(None) });
         let watching = tokio::spawn(watch_hub(path.clone(), own, told.clone()));
-        Self { path, own, told, listening: Arc::default(), watching }
+        Self { path, own, told, served: Arc::default(), watching }
     }
-}
 
-impl SocketTransport {
-    /// Has the hub serve what the request says, until the listener is dropped.
-    async fn serve(&self, request: String, turn: Box<dyn Send + Sync>) -> Result<Listener, ListenError> {
+    /// Serves `turn`'s onion, now or once there is a hub.
+    async fn serve(&self, turn: Turn, request: String) -> Result<Listener, ListenError> {
         let service = match open_service(&self.path, &request).await {
             Ok(Some(service)) => Some(service),
             Ok(None) => return Err(ListenError::InUse),
@@ -99,20 +97,24 @@ impl Transport for SocketTransport {
             if key.address() != self.own {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            let turn = Turn::take(&self.listening).ok_or(ListenError::InUse)?;
-            self.serve(format!("listen {} {port}", self.own.host()), Box::new(turn)).await
+            let turn = Turn::own(&self.served, self.own)?;
+            self.serve(turn, format!("listen {} {port}", self.own.host())).await
         })
     }
 
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
         Box::pin(async move {
-            let request = format!("host {} {} {port}", self.own.host(), key.address().host());
-            self.serve(request, Box::new(())).await
+            let onion = key.address();
+            if onion == self.own {
+                return Err(ListenError::InUse);
+            }
+            let turn = Turn::beside(&self.served, onion)?;
+            self.serve(turn, format!("host {} {} {port}", self.own.host(), onion.host())).await
         })
     }
 
     fn network_time(&self) -> Option<NetworkTime> {
-        *self.told.time.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.told.time)
     }
 
     fn bootstrap(&self) -> watch::Receiver<Bootstrap> {
@@ -123,22 +125,11 @@ impl Transport for SocketTransport {
 /// Held by the listener: dropping it tells the hub that the service has ended.
 struct Serving {
     _stop: oneshot::Sender<()>,
-    _turn: Box<dyn Send + Sync>,
+    _turn: Turn,
 }
 
-/// The right to listen, which a transport gives once at a time.
-struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
-        (!taken.swap(true, Ordering::AcqRel)).then(|| Self(taken.clone()))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn dial(
@@ -276,7 +267,7 @@ impl Told {
     }
 
     fn set_time(&self, time: Option<NetworkTime>) {
-        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
+        *lock(&self.time) = time;
     }
 
     fn show(&self, stage: Stage) {

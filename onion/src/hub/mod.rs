@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `join A` | `ok` | hub: `stage N`, `time FROM UNTIL` or `time none` (seconds since 1970), whenever they change |
 //! | `listen A PORT` | `ok`, `in-use` | hub: `stream ID` per arrival. `close` ends it; an end without it is a kill |
+//! | `host A B PORT` | `ok`, `in-use` | the same, of B, which A hosts beside its own |
 //! | `take ID` | `ok`, `gone` | that stream in frames |
 //! | `dial A B PORT MS` | `ok`, `absent`, `refused`, `network-down` | the stream in frames |
 //!

@@ -4,8 +4,8 @@
 //! block another. Leaves every decision about dials and streams to the memory network.
 
 use super::connection::Connection;
-use crate::memory::MemoryNetwork;
-use crate::{DialError, ListenError, Listener, NetworkTime, OnionAddress, Stage, Stream, Transport as _};
+use crate::memory::{MemoryNetwork, MemoryTransport};
+use crate::{DialError, Listener, NetworkTime, OnionAddress, Stage, Stream, Transport as _};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,9 +70,12 @@ struct Hub {
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
     Join(OnionAddress),
-    Listen(OnionAddress, u16),
-    /// Beside the own address, the first, another one.
-    Host(OnionAddress, OnionAddress, u16),
+    /// The process of `own` serves `onion`, which may be that or one beside it.
+    Serve {
+        own: OnionAddress,
+        onion: OnionAddress,
+        port: u16,
+    },
     Take(u64),
     Dial {
         from: OnionAddress,
@@ -88,8 +91,13 @@ impl Request {
         let address = |text: &str| OnionAddress::parse(text).ok();
         Some(match words.as_slice() {
             ["join", who] => Self::Join(address(who)?),
-            ["listen", who, port] => Self::Listen(address(who)?, port.parse().ok()?),
-            ["host", own, who, port] => Self::Host(address(own)?, address(who)?, port.parse().ok()?),
+            ["listen", who, port] => {
+                let own = address(who)?;
+                Self::Serve { own, onion: own, port: port.parse().ok()? }
+            }
+            ["host", who, what, port] => {
+                Self::Serve { own: address(who)?, onion: address(what)?, port: port.parse().ok()? }
+            }
             ["take", id] => Self::Take(id.parse().ok()?),
             ["dial", from, to, port, ms] => Self::Dial {
                 from: address(from)?,
@@ -111,11 +119,8 @@ impl Hub {
         // An error here means that the other side has gone: nobody is left to tell.
         let _gone = match Request::parse(&line) {
             Some(Request::Join(address)) => self.join(connection, address, process).await,
-            Some(Request::Listen(address, port)) => self.listen(connection, address, port, process).await,
-            Some(Request::Host(own, address, port)) => {
-                let transport = self.network.join_as(own, process);
-                let serve = || transport.serve_beside(address, port);
-                self.serve(connection, address, process, listen_patiently(serve).await).await
+            Some(Request::Serve { own, onion, port }) => {
+                self.listen(connection, (own, onion), port, process).await
             }
             Some(Request::Take(id)) => self.take(connection, id).await,
             Some(Request::Dial { from, to, port, deadline }) => {
@@ -164,25 +169,15 @@ impl Hub {
 
     async fn listen(
         &self,
-        connection: Connection,
-        address: OnionAddress,
+        mut connection: Connection,
+        (own, onion): (OnionAddress, OnionAddress),
         port: u16,
         process: u64,
     ) -> std::io::Result<()> {
-        let transport = self.network.join_as(address, process);
-        let listener = listen_patiently(|| transport.serve(port)).await;
-        self.serve(connection, address, process, listener).await
-    }
-
-    /// Tells the process of each stream that arrives; if it ends without saying so, its address goes with it.
-    async fn serve(
-        &self,
-        mut connection: Connection,
-        address: OnionAddress,
-        process: u64,
-        listener: Option<Listener>,
-    ) -> std::io::Result<()> {
-        let Some(mut listener) = listener else { return connection.write_line("in-use").await };
+        let transport = self.network.join_as(own, process);
+        let Some(mut listener) = listen_patiently(&transport, onion, port).await else {
+            return connection.write_line("in-use").await;
+        };
         connection.write_line("ok").await?;
         let slots = Arc::new(Semaphore::new(UNTAKEN_MAX));
         let mut untaken = Vec::new();
@@ -200,7 +195,7 @@ impl Hub {
             }
         };
         if !matches!(ended.as_ref().map(Option::as_deref), Ok(Some("close"))) {
-            self.network.vanish_process(address, process);
+            self.network.vanish_process(own, process);
         }
         let gone: Vec<_> = untaken.iter().filter_map(|id| self.arrived().remove(id)).collect();
         drop(gone);
@@ -231,11 +226,11 @@ impl Hub {
     }
 }
 
-async fn listen_patiently(serve: impl Fn() -> Result<Listener, ListenError>) -> Option<Listener> {
+async fn listen_patiently(transport: &MemoryTransport, onion: OnionAddress, port: u16) -> Option<Listener> {
     for _ in 0..LISTEN_TRIES {
-        match serve() {
+        match transport.serve(onion, port) {
             Ok(listener) => return Some(listener),
-            Err(ListenError::InUse | ListenError::Ours(_)) => sleep(LISTEN_AGAIN).await,
+            Err(_) => sleep(LISTEN_AGAIN).await,
         }
     }
     None

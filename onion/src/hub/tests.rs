@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::memory::{Conditions, MemoryNetwork};
-use crate::{DialError, HostKey, ListenError, OnionAddress, Stage, Stream, Transport as _};
+use crate::{
+    DialError, HOSTED_MAX, HostKey, ListenError, Listener, OnionAddress, Stage, Stream, Transport as _,
+};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -211,6 +213,110 @@ async fn listening_without_a_hub_succeeds_once_there_is_one() {
     assert!(a.dial(address(2), PORT, DEADLINE).await.is_ok());
 }
 
+/// The onion that address 2 hosts beside its own in these tests.
+const BESIDE: u8 = 40;
+
+/// One word to the hosted onion and the same back.
+async fn exchange(dialler: &SocketTransport, listener: &mut Listener) {
+    let mut dialled = dialler.dial(address(BESIDE), PORT, DEADLINE).await.unwrap();
+    dialled.write_u32(7).await.unwrap();
+    dialled.flush().await.unwrap();
+    // A stream from before, broken, may come first.
+    let (mut accepted, word) = loop {
+        let mut accepted = listener.accept().await.unwrap();
+        if let Ok(word) = accepted.read_u32().await {
+            break (accepted, word);
+        }
+    };
+    accepted.write_u32(word).await.unwrap();
+    accepted.flush().await.unwrap();
+    assert_eq!(dialled.read_u32().await.unwrap(), 7);
+}
+
+/// Dials until the answer is `wanted`; the hub learns some things a moment later than the node.
+async fn answers(dialler: &SocketTransport, n: u8, wanted: Option<DialError>) {
+    let until = async {
+        while dialler.dial(address(n), PORT, DEADLINE).await.err() != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, until).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_process_serves_two_onions_across_the_hub_until_each_listener_is_dropped() {
+    let hub = Hub::new("beside");
+    let (a, b) = (hub.join(1), hub.join(2));
+    let mut own = b.listen(key(2), PORT).await.unwrap();
+    let mut beside = b.host(key(BESIDE), PORT).await.unwrap();
+    exchange(&a, &mut beside).await;
+    assert!(a.dial(address(2), PORT, DEADLINE).await.is_ok());
+    own.accept().await.unwrap();
+    assert!(matches!(b.host(key(BESIDE), PORT).await, Err(ListenError::InUse)));
+    assert!(matches!(a.host(key(BESIDE), PORT).await, Err(ListenError::InUse)), "nor elsewhere");
+    assert!(matches!(b.host(key(2), PORT).await, Err(ListenError::InUse)), "for that there is listen");
+    drop(beside);
+    answers(&a, BESIDE, Some(DialError::Absent)).await;
+    assert!(a.dial(address(2), PORT, DEADLINE).await.is_ok());
+    let mut beside = b.host(key(BESIDE), PORT).await.unwrap();
+    exchange(&a, &mut beside).await;
+}
+
+#[tokio::test]
+async fn a_hosted_onion_follows_its_identity_across_the_hub() {
+    let mut hub = Hub::new("follows");
+    let (a, b) = (hub.join(1), hub.join(2));
+    let mut beside = b.host(key(BESIDE), PORT).await.unwrap();
+    let mut kept = a.dial(address(BESIDE), PORT, DEADLINE).await.unwrap();
+    hub.network.set_present(address(2), false);
+    assert_eq!(read_out(&mut kept).await.1, Some(ErrorKind::ConnectionReset));
+    assert_eq!(a.dial(address(BESIDE), PORT, DEADLINE).await.unwrap_err(), DialError::Absent);
+    hub.network.set_present(address(2), true);
+    exchange(&a, &mut beside).await;
+    hub.network.partition(&[vec![address(2)]]);
+    assert_eq!(a.dial(address(BESIDE), PORT, DEADLINE).await.unwrap_err(), DialError::Absent);
+    hub.network.heal();
+    exchange(&a, &mut beside).await;
+    // The hub's process dies and another takes its place: nobody asks again.
+    hub.stop().await;
+    assert_eq!(a.dial(address(BESIDE), PORT, DEADLINE).await.unwrap_err(), DialError::NetworkDown);
+    hub.serving = Hub::start(&hub.folder, &hub.network);
+    answers(&a, BESIDE, None).await;
+    exchange(&a, &mut beside).await;
+}
+
+#[tokio::test]
+async fn a_process_that_ends_without_a_word_takes_its_hosted_onions_along() {
+    let hub = Hub::new("along");
+    let a = hub.join(1);
+    let mut process = UnixStream::connect(hub.socket()).await.unwrap();
+    let host = format!("host {} {} {PORT}\n", address(2).host(), address(BESIDE).host());
+    process.write_all(host.as_bytes()).await.unwrap();
+    let mut answer = [0; 3];
+    process.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ok\n");
+    let mut kept = a.dial(address(BESIDE), PORT, DEADLINE).await.unwrap();
+    drop(process);
+    assert_eq!(read_out(&mut kept).await.1, Some(ErrorKind::ConnectionReset));
+    answers(&a, BESIDE, Some(DialError::Absent)).await;
+}
+
+#[tokio::test]
+async fn so_many_onions_are_hosted_at_once_across_the_hub_and_no_more() {
+    let hub = Hub::new("many");
+    let (a, b) = (hub.join(1), hub.join(2));
+    let _own = b.listen(key(2), PORT).await.unwrap();
+    let mut listeners = Vec::new();
+    for n in 0..HOSTED_MAX as u8 {
+        listeners.push(b.host(key(BESIDE + n), PORT).await.unwrap());
+    }
+    let one_more = BESIDE + HOSTED_MAX as u8;
+    assert!(matches!(b.host(key(one_more), PORT).await, Err(ListenError::TooMany)));
+    listeners.pop();
+    listeners.push(b.host(key(one_more), PORT).await.unwrap());
+    assert!(a.dial(address(one_more), PORT, DEADLINE).await.is_ok());
+}
+
 #[tokio::test]
 async fn the_hub_tells_its_time() {
     let hub = Hub::new("time");
@@ -227,9 +333,16 @@ async fn the_hub_tells_its_time() {
 async fn nonsense_is_answered_and_closed() {
     let hub = Hub::new("nonsense");
     let long = format!("join {}", "a".repeat(100_000));
-    for line in
-        ["GET / HTTP/1.0", "join", "dial a b c d", "take -1", "listen x.onion 70000", "join \u{fc}", &long]
-    {
+    for line in [
+        "GET / HTTP/1.0",
+        "join",
+        "dial a b c d",
+        "take -1",
+        "listen x.onion 70000",
+        "host x.onion 25",
+        "join \u{fc}",
+        &long,
+    ] {
         let mut socket = UnixStream::connect(hub.socket()).await.unwrap();
         // The hub may close before it has read all.
         let _sent = socket.write_all(format!("{line}\n").as_bytes()).await;

@@ -45,6 +45,8 @@ pub(super) struct Core {
 struct State {
     rng: StdRng,
     places: BTreeMap<OnionAddress, Place>,
+    /// Behind which identity's address each onion is served, or was last; for most their own.
+    homes: BTreeMap<OnionAddress, OnionAddress>,
     /// Group of each address while the network is partitioned; the unnamed form a group of their own.
     groups: Option<BTreeMap<OnionAddress, usize>>,
     lines: BTreeMap<u64, Line>,
@@ -59,6 +61,8 @@ struct State {
 struct Line {
     from: OnionAddress,
     to: OnionAddress,
+    /// The identity's address behind `to`; `to` itself unless that is hosted beside it.
+    home: OnionAddress,
     wire: Weak<Wire>,
 }
 
@@ -73,6 +77,7 @@ pub(super) struct DialPlan {
 
 /// A service found ready to take a stream.
 pub(super) struct Door {
+    home: OnionAddress,
     pub(super) incoming: mpsc::Sender<Inbound>,
     member: Weak<dyn Any + Send + Sync>,
 }
@@ -84,6 +89,7 @@ impl MemoryNetwork {
         let state = State {
             rng: StdRng::seed_from_u64(seed),
             places: BTreeMap::new(),
+            homes: BTreeMap::new(),
             groups: None,
             lines: BTreeMap::new(),
             tallies: BTreeMap::new(),
@@ -122,47 +128,43 @@ impl MemoryNetwork {
     /// Takes an address off the network or puts it back, whether or not anybody has joined as it.
     ///
     /// Off it: its streams are cut, dials to it find it `Absent`, its own dials answer `NetworkDown`. What it
-    /// serves is served again when it is back.
+    /// serves is served again when it is back. All this holds for the onions hosted beside it too, which have no
+    /// presence of their own.
     pub fn set_present(&self, address: OnionAddress, present: bool) {
         self.core.change(address, |place| place.connected = present);
     }
 
-    /// The process of an address is gone at once, as after a kill: its streams are cut, its listener ends, and
+    /// The process of an address is gone at once, as after a kill: its streams are cut, its listeners end, and
     /// it is `Absent` until somebody joins as it again. What is left of the old transports stays outside.
     pub fn vanish(&self, address: OnionAddress) {
-        for address in self.core.with_hosted(address) {
-            let gone = self.core.change(address, |place| {
-                place.members.clear();
-                place.service.take()
-            });
-            drop(gone);
-        }
+        let gone = self.core.change(address, |place| {
+            place.members.clear();
+            std::mem::take(&mut place.services)
+        });
+        drop(gone);
     }
 
     /// As [`MemoryNetwork::vanish`], of one operating-system process only.
     pub(crate) fn vanish_process(&self, address: OnionAddress, process: u64) {
-        for address in self.core.with_hosted(address) {
-            self.vanish_process_of_one(address, process);
-        }
-    }
-
-    fn vanish_process_of_one(&self, address: OnionAddress, process: u64) {
         let gone = self.core.change(address, |place| {
-            let (gone, left) = place.members.iter().partition(|member| member.1 == process);
+            let (gone, left): (Vec<(MemberId, u64)>, _) =
+                place.members.iter().partition(|member| member.1 == process);
             place.members = left;
-            place.service.take_if(|service| gone.iter().any(|(id, _): &(MemberId, u64)| *id == service.owner))
+            let ends = |service: &Service| gone.iter().any(|(id, _)| *id == service.owner);
+            place.services.extract_if(.., |_, service| ends(service)).collect::<Vec<_>>()
         });
         drop(gone);
     }
 
     /// Splits the network: only addresses of the same group reach each other, those in no group are one more.
     ///
-    /// Streams across are cut, dials across answer `Absent`. Replaces an earlier partition.
+    /// Streams across are cut, dials across answer `Absent`. Replaces an earlier partition. An onion hosted beside an
+    /// identity's own is where the identity is.
     pub fn partition(&self, groups: &[Vec<OnionAddress>]) {
         let groups = groups.iter().enumerate().flat_map(|(n, group)| group.iter().map(move |a| (*a, n)));
         let mut state = lock(&self.core.state);
         state.groups = Some(groups.collect());
-        let across = state.lines_where(|state, line| !state.joined(line.from, line.to));
+        let across = state.lines_where(|state, line| !state.joined(line.from, line.home));
         drop(state);
         across.iter().for_each(|wire| wire.cut());
     }
@@ -172,9 +174,10 @@ impl MemoryNetwork {
         lock(&self.core.state).groups = None;
     }
 
-    /// Cuts every live stream of an address, which stays present.
+    /// Cuts every live stream of an address, which stays present, and of the onions hosted beside it.
     pub fn cut_streams(&self, address: OnionAddress) {
-        let lines = lock(&self.core.state).lines_where(|_, line| line.from == address || line.to == address);
+        let of = |line: &Line| [line.from, line.to, line.home].contains(&address);
+        let lines = lock(&self.core.state).lines_where(|_, line| of(line));
         lines.iter().for_each(|wire| wire.cut());
     }
 
@@ -230,83 +233,42 @@ impl Core {
         self.change(address, |place| place.members.retain(|member| member.0 != id));
     }
 
-    /// Joins as one more onion that the process of `keeper` hosts.
-    pub(super) fn enter_hosted(self: &Arc<Self>, address: OnionAddress, keeper: &Member) -> Option<MemberId> {
-        let mut state = lock(&self.state);
-        let host = state.places.get(&keeper.address)?;
-        let (_, process) = *host.members.iter().find(|(id, _)| *id == keeper.id)?;
-        let up = host.is_up();
-        let hosted = state.places.values().filter(|place| place.keeper == Some(keeper.address));
-        if hosted.filter(|place| !place.members.is_empty()).count() >= HOSTED_MAX {
-            return None;
-        }
-        let id = state.fresh_id();
-        drop(state);
-        self.change(address, |place| {
-            place.keeper = Some(keeper.address);
-            place.connected = up;
-            place.members.push((id, process));
-        });
-        Some(id)
-    }
-
-    /// An address and those that are hosted beside it.
-    fn with_hosted(&self, address: OnionAddress) -> Vec<OnionAddress> {
-        let state = lock(&self.state);
-        let hosted = state.places.iter().filter(|(_, place)| place.keeper == Some(address));
-        std::iter::once(address).chain(hosted.map(|(hosted, _)| *hosted)).collect()
-    }
-
-    /// Changes a place, and what is hosted beside it with it.
+    /// Changes a place and does what follows from that: cuts its streams if it went away, publishes if it came.
     fn change<T>(self: &Arc<Self>, address: OnionAddress, change: impl FnOnce(&mut Place) -> T) -> T {
-        let (changed, turned) = self.change_one(address, change);
-        if let Some(up) = turned {
-            for hosted in self.with_hosted(address).into_iter().skip(1) {
-                self.change_one(hosted, |place| place.connected = up);
-            }
-        }
-        changed
-    }
-
-    /// Changes a place and does what follows from that: cuts its streams if it went away, publishes if it came. Tells
-    /// whether it is up now, if that changed.
-    fn change_one<T>(
-        self: &Arc<Self>,
-        address: OnionAddress,
-        change: impl FnOnce(&mut Place) -> T,
-    ) -> (T, Option<bool>) {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let true_time = state.true_time(now);
-        let place = state.places.entry(address).or_default();
+        let place = state.place(address);
         let was_up = place.is_up();
         let changed = change(place);
         let mut cut = Vec::new();
-        let is_up = place.is_up();
-        match (was_up, is_up) {
+        match (was_up, place.is_up()) {
             (true, false) => {
                 place.left = Some(Left { at: now, true_time });
                 place.absences += 1;
-                place.service.iter_mut().for_each(|service| service.reachable = false);
-                cut = state.lines_where(|_, line| line.from == address || line.to == address);
+                place.services.values_mut().for_each(|service| service.reachable = false);
+                cut = state.lines_where(|_, line| line.from == address || line.home == address);
             }
             (false, true) => {
                 place.left = None;
-                self.publish(&mut state, address);
+                let beside: Vec<_> =
+                    place.services.keys().copied().filter(|onion| *onion != address).collect();
+                self.publish(&mut state, address, address);
+                beside.into_iter().for_each(|onion| self.publish(&mut state, address, onion));
             }
             _ => {}
         }
-        state.places.entry(address).or_default().show();
+        state.place(address).show();
         drop(state);
         cut.iter().for_each(|wire| wire.cut());
-        (changed, (was_up != is_up).then_some(is_up))
+        changed
     }
 
-    /// Makes what `address` serves reachable, now or after the drawn time.
-    fn publish(self: &Arc<Self>, state: &mut State, address: OnionAddress) {
+    /// Makes `onion`, if it is served at `home`, reachable, now or after the drawn time.
+    fn publish(self: &Arc<Self>, state: &mut State, home: OnionAddress, onion: OnionAddress) {
         let wait = duration(&mut state.rng, &lock(&self.weather).publish);
-        let Some(place) = state.places.get_mut(&address) else { return };
-        let Some(service) = place.service.as_mut().filter(|_| place.connected) else { return };
+        let Some(place) = state.places.get_mut(&home) else { return };
+        let Some(service) = place.services.get_mut(&onion).filter(|_| place.connected) else { return };
         if wait.is_zero() {
             service.reachable = true;
             return place.show();
@@ -315,49 +277,56 @@ impl Core {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             if let Some(core) = core.upgrade() {
-                core.published(address, id, absences);
+                core.published(home, id, absences);
             }
         });
     }
 
-    fn published(&self, address: OnionAddress, id: u64, absences: u64) {
+    fn published(&self, home: OnionAddress, id: u64, absences: u64) {
         let mut state = lock(&self.state);
-        let Some(place) = state.places.get_mut(&address).filter(|place| place.absences == absences) else {
+        let Some(place) = state.places.get_mut(&home).filter(|place| place.absences == absences) else {
             return;
         };
-        if let Some(service) = place.service.as_mut().filter(|service| service.id == id) {
+        if let Some(service) = place.services.values_mut().find(|service| service.id == id) {
             service.reachable = true;
             place.show();
         }
     }
 
-    /// Serves `address` on `port`; gives the service's number and the streams that arrive.
+    /// Serves `onion`, the member's own address or one beside it, on `port`; gives the service's number and the
+    /// streams that arrive.
     pub(super) fn serve(
         self: &Arc<Self>,
         member: &Arc<Member>,
+        onion: OnionAddress,
         port: u16,
     ) -> Result<(u64, mpsc::Receiver<Inbound>), ListenError> {
         let (incoming, streams) = mpsc::channel(BACKLOG_MAX);
         let mut state = lock(&self.state);
         let id = state.fresh_id();
-        let place = state.places.entry(member.address).or_default();
+        let in_use = state.is_served(onion);
+        let place = state.place(member.address);
         if !place.members.iter().any(|(id, _)| *id == member.id) {
             return Err(ListenError::Ours("this process has vanished from the network".into()));
         }
-        if place.service.is_some() {
+        if in_use {
             return Err(ListenError::InUse);
         }
+        if onion != member.address && place.hosted_by(member.id) >= HOSTED_MAX {
+            return Err(ListenError::TooMany);
+        }
         let (owner, weak) = (member.id, Arc::downgrade(member));
-        place.service = Some(Service { id, port, owner, incoming, member: weak, reachable: false });
-        self.publish(&mut state, member.address);
+        place.services.insert(onion, Service { id, port, owner, incoming, member: weak, reachable: false });
+        state.homes.insert(onion, member.address);
+        self.publish(&mut state, member.address, onion);
         Ok((id, streams))
     }
 
-    /// Ends a service, if it has not ended already.
-    pub(super) fn unserve(&self, address: OnionAddress, id: u64) {
+    /// Ends a service at `home`, if it has not ended already.
+    pub(super) fn unserve(&self, home: OnionAddress, id: u64) {
         let mut state = lock(&self.state);
-        let Some(place) = state.places.get_mut(&address) else { return };
-        let gone = place.service.take_if(|service| service.id == id);
+        let Some(place) = state.places.get_mut(&home) else { return };
+        let gone: Vec<_> = place.services.extract_if(.., |_, service| service.id == id).collect();
         place.show();
         drop(state);
         drop(gone);
@@ -382,7 +351,8 @@ impl Core {
     /// Whether `to` swallows dials now.
     pub(super) fn is_ghost(&self, to: OnionAddress) -> bool {
         let ghost = lock(&self.weather).ghost;
-        lock(&self.state).places.get(&to).is_some_and(|place| place.is_ghost(Instant::now(), ghost))
+        let state = lock(&self.state);
+        state.places.get(&state.home(to)).is_some_and(|place| place.is_ghost(Instant::now(), ghost))
     }
 
     /// Whether this member may dial at all.
@@ -414,7 +384,7 @@ impl Core {
         let forget = Forget { core: Arc::downgrade(self), id };
         let rng = StdRng::seed_from_u64(plan.seed);
         let wire = Arc::new(Wire::new(rng, self.weather.clone(), plan.tally.clone(), Box::new(forget)));
-        state.lines.insert(id, Line { from, to, wire: Arc::downgrade(&wire) });
+        state.lines.insert(id, Line { from, to, home: door.home, wire: Arc::downgrade(&wire) });
         drop(state);
         plan.tally.streams.one();
         let dialled = Stream::new(End::new(wire.clone(), 0, member.clone()));
@@ -423,12 +393,12 @@ impl Core {
 
     /// The bootstrap watch of an address.
     pub(super) fn bootstrap(&self, address: OnionAddress) -> watch::Receiver<Bootstrap> {
-        lock(&self.state).places.entry(address).or_default().bootstrap.subscribe()
+        lock(&self.state).place(address).bootstrap.subscribe()
     }
 
     /// What rings when `address` goes away.
     pub(super) fn departure(&self, address: OnionAddress) -> Arc<Notify> {
-        lock(&self.state).places.entry(address).or_default().departure.clone()
+        lock(&self.state).place(address).departure.clone()
     }
 
     /// The newest consensus that `address` has, if it is still live.
@@ -449,28 +419,43 @@ impl State {
         self.next_id
     }
 
+    fn place(&mut self, address: OnionAddress) -> &mut Place {
+        self.places.entry(address).or_insert_with(|| Place::new(address))
+    }
+
+    /// The identity's address behind an onion: another than its own only if it is hosted beside that, or was last.
+    fn home(&self, onion: OnionAddress) -> OnionAddress {
+        self.homes.get(&onion).copied().unwrap_or(onion)
+    }
+
+    fn is_served(&self, onion: OnionAddress) -> bool {
+        self.places.get(&self.home(onion)).is_some_and(|place| place.services.contains_key(&onion))
+    }
+
     fn true_time(&self, now: Instant) -> SystemTime {
         self.epoch.1 + now.saturating_duration_since(self.epoch.0)
     }
 
     /// Whether the partition, if any, lets the two reach each other.
     fn joined(&self, a: OnionAddress, b: OnionAddress) -> bool {
-        let of =
-            |onion: OnionAddress| self.places.get(&onion).and_then(|place| place.keeper).unwrap_or(onion);
-        self.groups.as_ref().is_none_or(|groups| groups.get(&of(a)) == groups.get(&of(b)))
+        self.groups.as_ref().is_none_or(|groups| groups.get(&a) == groups.get(&b))
     }
 
     fn find(&self, from: OnionAddress, to: OnionAddress, port: u16) -> Result<Door, DialError> {
-        let place = self.places.get(&to).filter(|place| place.is_up() && self.joined(from, to));
+        let home = self.home(to);
+        let place = self.places.get(&home).filter(|place| place.is_up() && self.joined(from, home));
         let place = place.ok_or(DialError::Absent)?;
-        let Some(service) = place.service.as_ref() else { return Err(DialError::Refused) };
+        let Some(service) = place.services.get(&to) else {
+            // Of an onion that is not hosted any more nothing is left to refuse.
+            return Err(if home == to { DialError::Refused } else { DialError::Absent });
+        };
         if !service.reachable {
             return Err(DialError::Absent);
         }
         if service.port != port {
             return Err(DialError::Refused);
         }
-        Ok(Door { incoming: service.incoming.clone(), member: service.member.clone() })
+        Ok(Door { home, incoming: service.incoming.clone(), member: service.member.clone() })
     }
 
     fn lines_where(&self, wanted: impl Fn(&Self, &Line) -> bool) -> Vec<Arc<Wire>> {

@@ -1,10 +1,12 @@
-//! `Place`: one address on the memory network: the processes behind it, what they serve, what it knows of time.
+//! `Place`: one identity's address on the memory network: the processes behind it, the onions they serve, what it
+//! knows of time.
 //!
 //! Promises that the bootstrap watch always shows the place's true state. Pure bookkeeping without clock or
 //! draws; leaves streams, timers and randomness to `network`.
 
 use crate::{Bootstrap, Inbound, OnionAddress, Stage};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,7 +18,7 @@ const CUT_OFF: &str = "the memory network cannot be reached from here";
 /// One joined process of an address, by number.
 pub(super) type MemberId = u64;
 
-/// The service that an address hosts.
+/// The service of one onion.
 pub(super) struct Service {
     pub(super) id: u64,
     pub(super) port: u16,
@@ -30,13 +32,13 @@ pub(super) struct Service {
 
 /// One address and who stands behind it.
 pub(super) struct Place {
+    own: OnionAddress,
     /// Joined processes: member number, and the number of the process it lives in.
     pub(super) members: Vec<(MemberId, u64)>,
     /// Whether the place has a network at all.
     pub(super) connected: bool,
-    pub(super) service: Option<Service>,
-    /// For an onion hosted beside an identity's own: the identity's. It comes and goes with that one.
-    pub(super) keeper: Option<OnionAddress>,
+    /// By onion: the service of the own address, and of those that are hosted beside it.
+    pub(super) services: BTreeMap<OnionAddress, Service>,
     pub(super) bootstrap: watch::Sender<Bootstrap>,
     /// Rung when the place goes away. Dials wait for this and not for the watch, which wakes those who wait in an
     /// order of tokio's own drawing, so that no seed would repeat its run.
@@ -55,26 +57,32 @@ pub(super) struct Left {
     pub(super) true_time: SystemTime,
 }
 
-impl Default for Place {
-    fn default() -> Self {
+impl Place {
+    /// The place of an address as which nobody has joined.
+    pub(super) fn new(own: OnionAddress) -> Self {
         let bootstrap = Bootstrap { stage: Stage::Connecting, blocked: Some(CUT_OFF.to_owned()) };
         Self {
+            own,
             members: Vec::new(),
             connected: true,
-            service: None,
-            keeper: None,
+            services: BTreeMap::new(),
             bootstrap: watch::Sender::new(bootstrap),
             departure: Arc::default(),
             left: None,
             absences: 0,
         }
     }
-}
 
-impl Place {
     /// Whether a process stands behind the address and has a network.
     pub(super) fn is_up(&self) -> bool {
         self.connected && !self.members.is_empty()
+    }
+
+    /// How many onions the member hosts beside the own address.
+    pub(super) fn hosted_by(&self, member: MemberId) -> usize {
+        let beside =
+            |(onion, service): &(&OnionAddress, &Service)| **onion != self.own && service.owner == member;
+        self.services.iter().filter(beside).count()
     }
 
     /// Whether the address swallows dials now, its descriptor being still up.
@@ -84,7 +92,7 @@ impl Place {
 
     /// Shows the present state in the bootstrap watch.
     pub(super) fn show(&self) {
-        let stage = match &self.service {
+        let stage = match self.services.get(&self.own) {
             _ if !self.is_up() => Stage::Connecting,
             Some(service) if service.reachable => Stage::Reachable,
             _ => Stage::Dialling,

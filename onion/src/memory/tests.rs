@@ -1,5 +1,7 @@
 //! What must be true of the memory network; every test runs in paused time, so delays of hours cost nothing.
 
+mod hosting;
+
 use super::*;
 use crate::{DialError, HostKey, ListenError, Listener, OnionAddress, Stage, Stream, Transport};
 use std::io::ErrorKind;
@@ -479,47 +481,4 @@ async fn a_node_can_dial_its_own_address() {
     let mut b = pair.listener.accept().await.unwrap();
     send(&mut a, b"am I there?").await;
     assert_eq!(read(&mut b, 11).await, b"am I there?");
-}
-
-#[tokio::test(start_paused = true)]
-async fn onions_hosted_beside_an_identity_come_and_go_with_it() {
-    let network = MemoryNetwork::new(1, Conditions::default());
-    let (own, guest) = (key(1).address(), key(9).address());
-    let host = network.join(own);
-    let caller = network.join(key(2).address());
-    let reaches = async |to| caller.dial(to, 25, Duration::from_secs(5)).await.map(drop);
-    let mut first = host.host(key(9), 25).await.unwrap();
-    assert!(matches!(host.host(key(9), 25).await, Err(ListenError::InUse)));
-    let _own = host.listen(key(1), 25).await.unwrap();
-    assert_eq!((reaches(guest).await, reaches(own).await), (Ok(()), Ok(())));
-    drop(first.accept().await.unwrap());
-    network.set_present(own, false);
-    assert_eq!(reaches(guest).await, Err(DialError::Absent));
-    network.set_present(own, true);
-    assert_eq!(reaches(guest).await, Ok(()), "nobody had to ask");
-    network.partition(&[vec![own], vec![key(2).address()]]);
-    assert_eq!(reaches(guest).await, Err(DialError::Absent));
-    network.partition(&[vec![own, key(2).address()]]);
-    assert_eq!(reaches(guest).await, Ok(()), "it is of its identity's group");
-    network.heal();
-    drop(first);
-    assert_eq!(reaches(guest).await, Err(DialError::Absent));
-    assert_eq!(reaches(own).await, Ok(()));
-    let again = host.host(key(9), 25).await.unwrap();
-    network.vanish(own);
-    assert_eq!(reaches(guest).await, Err(DialError::Absent));
-    drop(again);
-}
-
-#[tokio::test(start_paused = true)]
-async fn so_many_onions_are_hosted_and_no_more() {
-    let network = MemoryNetwork::new(1, Conditions::default());
-    let host = network.join(key(1).address());
-    let mut hosted = Vec::new();
-    for seed in 0..crate::HOSTED_MAX {
-        hosted.push(host.host(key(100 + seed as u8), 25).await.unwrap());
-    }
-    assert!(matches!(host.host(key(99), 25).await, Err(ListenError::Ours(_))));
-    hosted.pop();
-    host.host(key(99), 25).await.unwrap();
 }

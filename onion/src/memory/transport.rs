@@ -48,18 +48,10 @@ impl MemoryTransport {
         MemoryNetwork { core: self.member.core.clone() }
     }
 
-    /// Serves the own address on `port` without proof of its key, for the hub (which has no keys).
-    pub(crate) fn serve(&self, port: u16) -> Result<Listener, ListenError> {
-        let (service, streams) = self.member.core.serve(&self.member, port)?;
+    /// Serves `onion`, the own address or one beside it, on `port` without proof of its key (the hub has no keys).
+    pub(crate) fn serve(&self, onion: OnionAddress, port: u16) -> Result<Listener, ListenError> {
+        let (service, streams) = self.member.core.serve(&self.member, onion, port)?;
         Ok(Listener::new(streams, Box::new(Serving { member: self.member.clone(), service })))
-    }
-
-    /// Serves one more address beside the own one, without proof of its key.
-    pub(crate) fn serve_beside(&self, address: OnionAddress, port: u16) -> Result<Listener, ListenError> {
-        let core = &self.member.core;
-        let entered = core.enter_hosted(address, &self.member);
-        let id = entered.ok_or_else(|| ListenError::Ours("no more onions can be hosted here".into()))?;
-        Self::new(Member { core: core.clone(), address, id }).serve(port)
     }
 }
 
@@ -78,12 +70,18 @@ impl Transport for MemoryTransport {
             if key.address() != self.member.address {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            self.serve(port)
+            self.serve(self.member.address, port)
         })
     }
 
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
-        Box::pin(async move { self.serve_beside(key.address(), port) })
+        Box::pin(async move {
+            let onion = key.address();
+            if onion == self.member.address {
+                return Err(ListenError::InUse);
+            }
+            self.serve(onion, port)
+        })
     }
 
     fn network_time(&self) -> Option<NetworkTime> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Between looks while all is well. Two cells on an open circuit; bounds how long a silent death goes unnoticed.
 pub(super) const LOOK_WELL: Duration = Duration::from_secs(30);
 /// Between looks while something is wrong.
-const LOOK_UNWELL: Duration = Duration::from_secs(5);
+pub(super) const LOOK_UNWELL: Duration = Duration::from_secs(5);
 /// Of the looks while all is well, every so many-th takes a fresh path: descriptor, introduction, rendezvous.
 const FRESH_EVERY: u32 = 20;
 /// A client gets this long before an outage replaces it: what it opened takes its time to end, and offline hours
@@ -74,6 +74,7 @@ impl Health {
     /// Notes that a client begins its work at `now`.
     pub(super) fn client_started(&mut self, now: Duration) {
         self.client_since = now;
+        self.unpublished_since = None;
     }
 
     /// Takes in a finding made at `now`, a time on any monotonic clock.

@@ -1,31 +1,23 @@
-//! The one task behind a transport: bootstraps, hosts, tests the own service, and starts anew what stays broken.
+//! The task behind a transport: bootstraps, hosts and tests the own service, and starts anew what stays broken.
 //!
 //! It wakes, looks, does what `health` decides, and computes the next wake. Promises that `ready` holds a client
 //! exactly while one can dial, and that the stage told is what was found last, not what arti believes.
 
 use super::health::{Finding, Health, Repair, slept};
-use super::runtime::{Lifetime, client_runtime};
+use super::opening::{self, NO_WAY_IN, STOP_WAIT_MAX};
+use super::runtime::Lifetime;
 use super::service::{self, Hosting, Service};
 use super::{Client, Shared, dial};
 use crate::{ListenError, Stage};
-use arti_client::status::{BlockageKind, BootstrapStatus};
-use arti_client::{HasKind as _, TorClient};
 use futures::StreamExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-/// A bootstrap that makes no progress for this long is begun anew: arti's own pauses grow to minutes.
-const BOOTSTRAP_STALL: Duration = Duration::from_secs(30);
-/// Between attempts to open the folders, which another process may still hold.
-const OPEN_RETRY: Duration = Duration::from_secs(2);
-/// How long a client that is replaced may take to end, which is only to be waited out if something hangs.
-const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the own service may take to answer; 0.3–0.7 s on an idle local network, seconds on the public one.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(12);
+pub(super) const ANSWER_WAIT_MAX: Duration = Duration::from_secs(12);
 /// How often the clocks are compared, to notice that the machine slept.
 const TICK: Duration = Duration::from_secs(5);
 /// Doubtful dials cause at most one look in this time.
@@ -35,7 +27,6 @@ const RECOVER_PAUSE: Duration = Duration::from_secs(2);
 /// With nothing hosted nobody depends on being reachable; only a doubtful dial causes a look.
 const NOTHING_HOSTED: Duration = Duration::from_secs(24 * 3600);
 
-const NO_WAY_IN: &str = "the Tor network cannot be reached";
 const NOT_ANSWERING: &str = "the own address is published but does not answer yet";
 
 /// Keeps one transport going, for ever.
@@ -76,58 +67,16 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// A client that has a directory; tries for ever, and says meanwhile what blocks it.
+    /// A client that has a directory; meanwhile wishes to host are taken.
     async fn bootstrapped_client(&mut self) -> (Client, Lifetime) {
+        let shared = self.shared.clone();
+        let opened = opening::bootstrapped_client(&shared, !self.network_down);
+        tokio::pin!(opened);
         loop {
-            let (client, lifetime) = self.open_client().await;
-            let mut events = client.bootstrap_events();
-            let bootstrap = client.bootstrap();
-            tokio::pin!(bootstrap);
-            let (mut progress, mut give_up) = (0.0, Instant::now() + BOOTSTRAP_STALL);
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut bootstrap => match done {
-                        Ok(()) => return (client.clone(), lifetime),
-                        Err(error) => {
-                            tracing::warn!(kind = ?error.kind(), "Tor could not be bootstrapped; trying again");
-                            sleep(OPEN_RETRY).await;
-                            break;
-                        }
-                    },
-                    Some(hosting) = self.asked.recv() => self.accept(hosting),
-                    Some(status) = events.next() => {
-                        let (stage, blocked) = bootstrap_stage(&status);
-                        self.tell_belief(stage, blocked);
-                        if status.as_frac() > progress {
-                            progress = status.as_frac();
-                            give_up = Instant::now() + BOOTSTRAP_STALL;
-                        }
-                    }
-                    () = sleep_until(give_up) => {
-                        tracing::debug!("the bootstrap stalled; beginning anew");
-                        self.shared.tell(Stage::Connecting, Some(NO_WAY_IN));
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// A client over our folders, once they can be had.
-    async fn open_client(&mut self) -> (Client, Lifetime) {
-        loop {
-            purge_services(&self.shared.state_dir, None);
-            let (runtime, lifetime) = client_runtime(&self.shared.runtime);
-            let builder = TorClient::with_runtime(runtime).config(self.shared.config.clone());
-            match builder.create_unbootstrapped_async().await {
-                Ok(client) => return (client, lifetime),
-                Err(error) => {
-                    tracing::warn!(kind = ?error.kind(), "Tor's folders cannot be used; trying again");
-                    let reason = format!("Tor's folders cannot be used ({})", error.kind());
-                    self.shared.tell(Stage::Starting, Some(&reason));
-                    sleep(OPEN_RETRY).await;
-                }
+            tokio::select! {
+                biased;
+                opened = &mut opened => return opened,
+                Some(hosting) = self.asked.recv() => self.accept(hosting),
             }
         }
     }
@@ -202,10 +151,10 @@ impl Keeper {
     /// Launches what is hosted on `served`, under a new random name.
     fn launch(&mut self, served: &mut Served) {
         let Some(hosting) = &self.hosting else { return };
-        let nickname = random_nickname();
+        let nickname = service::random_nickname();
         match service::launch(&served.client, hosting, &nickname, &mut self.callers) {
             Ok(service) => {
-                purge_services(&self.shared.state_dir, Some(&nickname));
+                service::purge(&self.shared.state_dir, &[&nickname]);
                 served.hosts(service);
             }
             Err(error) => {
@@ -316,42 +265,5 @@ async fn listener_gone(hosting: Option<&Hosting>) {
     match hosting {
         Some(hosting) => hosting.inbox.closed().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The stage that arti's status means, and what blocks it in plain words.
-fn bootstrap_stage(status: &BootstrapStatus) -> (Stage, Option<&'static str>) {
-    /// Of arti's progress the first part counts the connection, the rest the directory.
-    const CONNECTED: f32 = 0.15;
-    let stage = match status.as_frac() {
-        _ if status.ready_for_traffic() => Stage::Dialling,
-        progress if progress < CONNECTED => Stage::Connecting,
-        _ => Stage::Directory,
-    };
-    let blocked = status.blocked().map(|blockage| match blockage.kind() {
-        BlockageKind::Offline => "this computer seems to be offline",
-        BlockageKind::Filtering => "connections to the Tor network seem to be filtered",
-        BlockageKind::ClockSkewed => "the clock of this computer is wrong",
-        BlockageKind::CantBootstrap => "the directory of Tor relays cannot be fetched",
-        _ => NO_WAY_IN,
-    });
-    (stage, blocked)
-}
-
-/// A name for a service in arti's folder that says nothing about it and was not used before.
-fn random_nickname() -> String {
-    format!("s{:016x}", super::random_u64())
-}
-
-/// Removes what earlier services left in arti's state folder, except that of `keep`.
-///
-/// Their keys were in memory only, so nobody can use it any more; it would grow with every start.
-fn purge_services(state_dir: &Path, keep: Option<&str>) {
-    let Ok(entries) = std::fs::read_dir(state_dir.join("hss")) else { return };
-    for entry in entries.flatten() {
-        if keep.is_none_or(|name| !entry.file_name().to_string_lossy().starts_with(name)) {
-            let path = entry.path();
-            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-        }
     }
 }

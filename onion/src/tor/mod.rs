@@ -1,5 +1,5 @@
-//! Tor by arti: one client, one state folder and at most one onion service per identity, and as much for each onion that
-//! is hosted beside it.
+//! Tor by arti: per identity one client with its state folder and its onion service, and a second client for the
+//! onions hosted beside that.
 //!
 //! Promises: keys stay in memory (arti's folders hold neither key nor address), no circuit is shared between peers,
 //! every dial ends by its deadline with one of the four errors, and after an outage the service comes back by itself.
@@ -10,19 +10,23 @@
 //! | `dial` | one dial: isolation, retries, whose fault a failure is |
 //! | `paths` | which circuits a dial may use, and when they are left |
 //! | `service` | what of the arriving is taken |
-//! | `beside` | the onions that are hosted beside the identity's own |
 //! | `runtime` | when the tasks of a client end |
-//! | `keeper`, `health` | the one task behind it all: bootstrap, hosting, self-test, repair |
+//! | `opening` | how a client comes to its directory |
+//! | `keeper`, `health` | the task behind the first client: bootstrap, hosting, self-test, repair |
+//! | `beside`, `rounds` | the second client and its task, and which of its onions it looks at when |
 
 mod beside;
 mod dial;
 mod health;
 mod keeper;
+mod opening;
 mod paths;
+mod rounds;
 mod runtime;
 mod service;
 mod settings;
 
+use crate::served::{Served, Turn};
 use crate::{
     Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stage,
     Stream, Transport,
@@ -42,7 +46,8 @@ const WAITING_STREAMS_MAX: usize = 16;
 /// What a transport over Tor needs to know.
 #[derive(Debug, Clone)]
 pub struct TorConfig {
-    /// The folder of this identity's guards; no other transport may use it. Made with mode 0700.
+    /// The folder of this identity's guards; no other transport may use it. Made with mode 0700. The guards of what
+    /// is hosted beside the own onion are in a folder within.
     pub state_dir: PathBuf,
     /// The folder of the public directory of relays; all identities of a process may share it.
     pub cache_dir: PathBuf,
@@ -70,16 +75,19 @@ pub enum StartError {
     Setup(String),
 }
 
-/// The transport of one identity over Tor. Dropping it ends its circuits and its service.
+/// The transport of one identity over Tor. Dropping it ends its circuits and its services.
 pub struct TorTransport {
     shared: Arc<Shared>,
     asked: mpsc::Sender<service::Hosting>,
-    keeper: tokio::task::AbortHandle,
-    beside: beside::Beside,
+    beside: Arc<beside::Wishes>,
+    served: Arc<Served>,
+    keepers: [tokio::task::AbortHandle; 2],
 }
 
-/// What dials and the keeper both see.
+/// One client's, as its keeper and those who use it see it.
 struct Shared {
+    /// What the log calls the client.
+    name: &'static str,
     runtime: TokioRustlsRuntime,
     config: TorClientConfig,
     state_dir: PathBuf,
@@ -102,25 +110,19 @@ impl TorTransport {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let runtime = TokioRustlsRuntime::current().map_err(|e| StartError::Setup(e.to_string()))?;
-        let shared = Arc::new(Shared {
-            runtime,
-            config: settings::arti_config(&config)?,
-            state_dir: config.state_dir,
-            ready: watch::Sender::new(None),
-            bootstrap: watch::Sender::new(Bootstrap { stage: Stage::Starting, blocked: None }),
-            doubt: Notify::new(),
-            check: dial::NetworkCheck::default(),
-            paths: paths::Paths::default(),
-        });
+        let shared = Shared::new("Tor", &runtime, &config)?;
+        let other = Shared::new("Tor, hosting", &runtime, &settings::beside(&config))?;
         let (asked, hosting) = mpsc::channel(1);
+        let wishes = Arc::new(beside::Wishes::default());
         let keeper = tokio::spawn(keeper::keep(shared.clone(), hosting)).abort_handle();
-        Ok(Arc::new(Self { shared, asked, keeper, beside: beside::Beside::new(config) }))
+        let keepers = [keeper, tokio::spawn(beside::keep(other, wishes.clone())).abort_handle()];
+        Ok(Arc::new(Self { shared, asked, beside: wishes, served: Arc::default(), keepers }))
     }
 }
 
 impl Drop for TorTransport {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.keepers.iter().for_each(tokio::task::AbortHandle::abort);
         self.shared.ready.send_replace(None);
     }
 }
@@ -141,18 +143,24 @@ impl Transport for TorTransport {
 
     fn listen(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
         Box::pin(async move {
+            let turn = Turn::own(&self.served, key.address())?;
             let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
             let (answer, answered) = tokio::sync::oneshot::channel();
             let gone = |_| ListenError::Ours("the transport has ended".into());
             let hosting = service::Hosting { key, port, inbox, answer: Some(answer) };
             self.asked.send(hosting).await.map_err(|e| gone(e.to_string()))?;
             answered.await.map_err(|e| gone(e.to_string()))??;
-            Ok(Listener::new(incoming, Box::new(())))
+            Ok(Listener::new(incoming, Box::new(turn)))
         })
     }
 
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
-        Box::pin(self.beside.host(key, port))
+        Box::pin(async move {
+            let turn = Turn::beside(&self.served, key.address())?;
+            let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
+            let wish = self.beside.add(service::Hosting { key, port, inbox, answer: None });
+            Ok(Listener::new(incoming, Box::new((wish, turn))))
+        })
     }
 
     fn network_time(&self) -> Option<NetworkTime> {
@@ -169,13 +177,31 @@ impl Transport for TorTransport {
 }
 
 impl Shared {
+    fn new(
+        name: &'static str,
+        runtime: &TokioRustlsRuntime,
+        config: &TorConfig,
+    ) -> Result<Arc<Self>, StartError> {
+        Ok(Arc::new(Self {
+            name,
+            runtime: runtime.clone(),
+            config: settings::arti_config(config)?,
+            state_dir: config.state_dir.clone(),
+            ready: watch::Sender::new(None),
+            bootstrap: watch::Sender::new(Bootstrap { stage: Stage::Starting, blocked: None }),
+            doubt: Notify::new(),
+            check: dial::NetworkCheck::default(),
+            paths: paths::Paths::default(),
+        }))
+    }
+
     /// Tells the watchers, but only what changed.
     fn tell(&self, stage: Stage, blocked: Option<&str>) {
         let next = Bootstrap { stage, blocked: blocked.map(str::to_owned) };
         self.bootstrap.send_if_modified(|current| {
             let changed = *current != next;
             if changed {
-                tracing::info!(stage = ?next.stage, blocked = next.blocked.as_deref(), "Tor");
+                tracing::info!(stage = ?next.stage, blocked = next.blocked.as_deref(), "{}", self.name);
             }
             *current = next;
             changed

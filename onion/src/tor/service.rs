@@ -8,6 +8,7 @@ use crate::{HostKey, ListenError};
 use arti_client::{DataStream, HasKind as _};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,12 +35,12 @@ const RENDEZVOUS_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A caller may have so many streams open on one circuit, then arti closes it; mail needs one or two.
 const STREAMS_PER_CIRCUIT_MAX: u32 = 32;
 
-/// What `listen` asks of the keeper.
+/// What is to be hosted, by `listen` or by `host`.
 pub(super) struct Hosting {
     pub(super) key: HostKey,
     pub(super) port: u16,
     pub(super) inbox: mpsc::Sender<Stream>,
-    /// Answered once the service has been launched, or cannot be.
+    /// Answered once the keeper has taken the wish, or has not. Of what `host` asks nobody waits for an answer.
     pub(super) answer: Option<oneshot::Sender<Result<(), ListenError>>>,
 }
 
@@ -67,6 +68,26 @@ pub(super) fn launch(
         .ok_or_else(|| ListenError::Ours("the service is disabled".into()))?;
     callers.spawn(take_callers(callers_stream.boxed(), hosting.inbox.downgrade(), hosting.port));
     Ok(service)
+}
+
+/// A name for a service in arti's folder that says nothing about it and was not used before.
+pub(super) fn random_nickname() -> String {
+    format!("s{:016x}", super::random_u64())
+}
+
+/// Removes what earlier services left in arti's state folder, except those of the names in `keep`.
+///
+/// Their keys were in memory only, so nobody can use it any more; it would grow with every start.
+pub(super) fn purge(state_dir: &Path, keep: &[&str]) {
+    let Ok(entries) = std::fs::read_dir(state_dir.join("hss")) else { return };
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let file = file.to_string_lossy();
+        if !keep.iter().any(|name| file.starts_with(name)) {
+            let path = entry.path();
+            let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+    }
 }
 
 /// Answers callers until the service has ended and the last circuit is closed.

@@ -20,6 +20,14 @@ const NETWORK_FILE_VERSION: u64 = 1;
 /// A private network's file names a handful of nodes; more than this is not such a file, in bytes.
 const NETWORK_FILE_MAX: usize = 1 << 20;
 
+/// The folder within an identity's own in which the guards of what it hosts beside its onion are kept.
+const BESIDE_DIR: &str = "hosted";
+
+/// The settings of the second client of `config`'s transport: the same directory of relays, other guards.
+pub(super) fn beside(config: &TorConfig) -> TorConfig {
+    TorConfig { state_dir: config.state_dir.join(BESIDE_DIR), ..config.clone() }
+}
+
 /// What arti is told for `config`.
 pub(super) fn arti_config(config: &TorConfig) -> Result<TorClientConfig, StartError> {
     let setup = |e: &dyn std::fmt::Display| StartError::Setup(e.to_string());
