@@ -71,8 +71,8 @@ pub struct Entry {
     /// [`ANSWER_DEADLINE`] only, and no report is written about it.
     #[serde(default)]
     pub answer: bool,
-    /// A letter from this node to the reader's, with nothing in it for a person: it is in no folder, no report is written
-    /// about it, and no receipt is wished.
+    /// A letter from this node to the reader's, with nothing in it for a person: it is in no folder, no report is
+    /// written about it, and no receipt is wished.
     #[serde(default)]
     pub errand: bool,
     /// Drops that have it in their keeping, or to which it is on its way.

@@ -1,8 +1,8 @@
 //! Leaving letters at drops, for readers who are not there.
 //!
 //! Promises that a token is bound to its letter, durably, before a drop sees it, so that no two letters ever show the
-//! same one; that each letter comes on a circuit and a session of its own, saying nothing of its author; and that a drop's
-//! word counts only if it is signed and names what was left.
+//! same one; that each letter comes on a circuit and a session of its own, saying nothing of its author; and that a
+//! drop's word counts only if it is signed and names what was left.
 
 use crate::model::letter::Recipients;
 use crate::model::queue::{Entry, InCustody};

@@ -165,8 +165,8 @@ pub async fn begin(
     })
 }
 
-/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no key
-/// for it any more. `begun` is what an earlier try left of it.
+/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no
+/// key for it any more. `begun` is what an earlier try left of it.
 pub(super) fn collected(
     desk: &Arc<Desk>,
     id: LetterId,
@@ -175,7 +175,7 @@ pub(super) fn collected(
     begun: Option<Unfinished>,
 ) -> Option<Parcel> {
     let secret = desk.keyring.secret(key)?;
-    let to = Reader::Any(desk.identity.names().clone());
+    let to = Reader::At(desk.identity.onion());
     let awaited = Awaited { to, proved: None, agreed, size_max: policy::LETTER_SIZE_MAX };
     let arriving = Arriving {
         proved: None,
@@ -202,6 +202,10 @@ pub(super) async fn screen(
     block: &[u8],
 ) -> Result<(Screened, Vec<u8>), Reply> {
     let own = desk.identity.onion();
+    // Where a letter is announced this is asked at RCPT.
+    if arriving.collected && !arriving.recipients.iter().all(|to| desk.identity.names().owns(to)) {
+        return Err(Reply::new(550, 1, 1, "Nobody of that name here"));
+    }
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
     let author = arriving.proved_author();
     let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
