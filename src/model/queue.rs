@@ -78,6 +78,9 @@ pub struct Entry {
     /// Drops that have it in their keeping, or to which it is on its way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custody: Vec<InCustody>,
+    /// When its reader was last told, by holders, that it waits here: it is too large for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<UnixTime>,
     /// What the reader's node said after the letter had come to it by a holder: it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Reply>,
@@ -219,6 +222,7 @@ impl Entry {
             answer: false,
             errand: false,
             custody: Vec::new(),
+            announced: None,
             refused: None,
             behalf: None,
             state,

@@ -1,6 +1,8 @@
 //! Letters arrive though the two are never online together: a friend's node holds them, sealed.
 
-use crate::world::{AfterCrash, Conditions, NodeId, World, arrived, days, hours, minutes, pass, within};
+use crate::world::{
+    AfterCrash, Conditions, NodeId, World, arrived, days, hours, letter_of, minutes, pass, within,
+};
 use onionskin::face::control::Request;
 use onionskin::model::hold::{MailboxId, Token};
 use onionskin::node::holders::Terms;
@@ -324,4 +326,34 @@ async fn a_token_is_bound_to_one_letter_for_ever() {
     tokens.sort();
     tokens.dedup();
     assert_eq!(tokens.len(), 2 * 64, "each is there once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_letter_is_announced_by_holders_and_comes_when_both_are_there() {
+    let Held { mut world, ann, bob, holders } = Held::new(13, &["carol"]).await;
+    // Bob forgets that he ever exchanged mail with Ann: what tells him of her is the announcement alone.
+    let peer = world.onion(ann);
+    let forget = |peer| {
+        move |tx: &mut onionskin::store::Tx<'_>| {
+            tx.peers().update(&peer, |record| *record = Default::default())
+        }
+    };
+    world.node(bob).desk.store().write(forget(peer)).await.unwrap();
+    world.stop(bob).await;
+    let to = world.address(bob);
+    let letter =
+        letter_of(&world.address(ann), &[&to], "large") + &"all of this is in it\r\n".repeat(100_000);
+    world.submit(ann, &[&to], letter.as_bytes()).await.taken();
+    pass(minutes(30)).await;
+    let letters = held(&world, holders[0]).await.2;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].size <= 64 * 1024, "only the announcement is held: {} bytes", letters[0].size);
+    world.stop(ann).await;
+    world.start(bob).await;
+    pass(hours(1)).await;
+    world.start(ann).await;
+    world.reachable(ann).await;
+    world.sleep(bob, hours(1)).await;
+    arrived(&world, bob, "large", minutes(2)).await;
+    within(minutes(5), "nothing waits", async || world.queue(ann).await.is_empty()).await;
 }
