@@ -39,7 +39,8 @@ fn asked(value: &Value) -> Result<(), Failure> {
     line(format_args!(
         "What happens next: the question goes to them as a letter. If they say yes, their\n\
          promise comes back as one, and your contacts learn with your next letter to each of\n\
-         them where to leave what you are not there for. See: onionskin holder list"
+         them where to leave what you are not there for. See: onionskin holder list\n\
+         They must have said that they know you; if they have not, ask again once they have."
     ))
 }
 
@@ -81,7 +82,13 @@ fn ended(value: &Value) -> Result<(), Failure> {
         };
         line(format_args!("You take no more letters for {name}. {stay}"))?;
     }
-    line(format_args!("They are told by letter."))
+    if value["wish"] == true {
+        line(format_args!("What {name} asked of you is put away."))?;
+    }
+    match value["told"] == true {
+        true => line(format_args!("They are told by letter.")),
+        false => line(format_args!("They are not told.")),
+    }
 }
 
 fn list(value: &Value) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ pub enum Holders {
         #[serde(default)]
         days: Option<u32>,
     },
-    /// End it, whichever keeps letters for the other.
+    /// End it, whichever keeps letters for the other; a wish that waits for an answer is put away.
     End {
         /// With whom.
         who: String,

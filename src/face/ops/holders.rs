@@ -66,13 +66,19 @@ impl Office {
         let before = self.between(who).await?;
         let holder = before.holder.filter(|record| !record.over);
         let guest = before.guest.filter(|record| !record.over);
-        if holder.is_none() && guest.is_none() {
+        let told = holder.is_some() || guest.is_some();
+        if told {
+            self.desk.end_holding(who).await.map_err(|error| failure(&people, who, error))?;
+        } else if before.wish.is_none() {
             return Err(failure(&people, who, HolderError::Nothing));
         }
-        self.desk.end_holding(who).await.map_err(|error| failure(&people, who, error))?;
+        // What they have asked for besides is answered with no.
+        let forgotten = self.desk.store().write(move |tx| tx.held().remove_wish(&who)).await;
+        let wish = forgotten.map_err(store_failure)?;
         Ok(json!({
             "address": who.host(), "shown": people.name(&who), "holder": holder.is_some(),
             "guest": guest.map(|record| json!({"letters": record.letters, "used": record.used})),
+            "wish": wish, "told": told,
         }))
     }
 
