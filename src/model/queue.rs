@@ -167,7 +167,7 @@ pub enum Settled {
     /// It waits on. If `notice` is set, `entry` already says that the author was told: store both in one commit.
     Keep {
         /// The entry to store.
-        entry: Entry,
+        entry: Box<Entry>,
         /// Whether the author is to be told now.
         notice: bool,
     },
@@ -312,7 +312,7 @@ pub fn settle(entry: Entry, begun: Moment, outcome: Outcome, ended: Moment, rng:
     let tells = !entry.is_silent() && !entry.delay_noticed && entry.held_until().is_none();
     let notice = tells && !says_nothing && waited >= NOTICE_AFTER;
     entry.delay_noticed |= notice;
-    Settled::Keep { entry, notice }
+    Settled::Keep { entry: Box::new(entry), notice }
 }
 
 /// Whether a try that was begun at `begun` was the last one.
