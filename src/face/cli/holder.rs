@@ -7,9 +7,12 @@ use crate::face::cli::{Place, line};
 use crate::face::control::{Holders, Request};
 use serde_json::Value;
 
+/// How an answer is shown.
+type Show = fn(&Value) -> Result<(), Failure>;
+
 /// `onionskin holder …`
 pub(super) async fn holder(at: &Place, command: Option<Holder>, json: bool) -> Result<(), Failure> {
-    let (ask, shown): (Holders, fn(&Value) -> Result<(), Failure>) = match command.unwrap_or(Holder::List) {
+    let (ask, shown): (Holders, Show) = match command.unwrap_or(Holder::List) {
         Holder::List => (Holders::List, list),
         Holder::Ask(ask) => (Holders::Ask { who: ask.who, bytes: ask.bytes, days: ask.days }, asked),
         Holder::Grant(grant) => {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 const DIGESTS_MAX: usize = 16;
 
 impl Office {
-    /// The receipts for the letter with one of these digests, and what drops signed when they took it, each verified anew.
+    /// The receipts for the letter with one of these digests, and what drops signed when they took it; each is
+    /// verified anew.
     pub(super) async fn receipts(&self, digests: &[String]) -> Result<Value, Failure> {
         let people = self.people().await?;
         let own = self.desk.identity().onion();

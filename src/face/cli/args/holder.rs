@@ -12,8 +12,8 @@ pub(crate) enum Holder {
     Ask(Ask),
     /// Say yes to a contact who asked: keep letters for them while their node is away.
     Grant(Grant),
-    /// End it, whichever of you keeps letters for the other; both, if both do. What is kept stays until it is fetched or
-    /// its time is over. If they only asked, the question is put away, and they are not told.
+    /// End it, whichever of you keeps letters for the other; both, if both do. What is kept stays until it is fetched
+    /// or its time is over. If they only asked, the question is put away, and they are not told.
     End {
         /// With whom.
         #[arg(value_name = "ADDRESS")]
