@@ -42,7 +42,8 @@ async fn becomes_holder(world: &World, friend: NodeId, guest: NodeId) {
     let holder = world.onion(friend);
     let promised = async {
         loop {
-            let found = world.node(guest).desk.store().read(move |rx| rx.holders().get(&holder)).await.unwrap();
+            let found =
+                world.node(guest).desk.store().read(move |rx| rx.holders().get(&holder)).await.unwrap();
             if found.is_some_and(|record| record.open().is_some()) {
                 return;
             }

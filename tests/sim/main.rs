@@ -9,6 +9,7 @@
 //! | `letters` | letters that got their `250`, or lie in the author's Sent |
 //! | `delivered` | of these: in exactly one mailbox of the reader, once, with the author's bytes |
 //! | `returned` | of these: reported as undeliverable in the author's INBOX, and rightly (`ledger`) |
+//! | `unconfirmed` | letters of which the author was told that holders had them and no receipt came |
 //! | `lost` | of these: neither, altered, or returned wrongly; and letters once shown that are gone |
 //! | `duplicated` | copies beyond the first, of any letter, and reports beyond the first |
 //! | `unanswered` | submissions that a crash cut off before their answer: there at most once |
@@ -19,8 +20,11 @@
 //! | `trace` | hash of everything that happened and of every byte in every mailbox: equal means the same run |
 
 mod ledger;
+mod liars;
 mod life;
+mod network;
 mod options;
+mod presence;
 mod scenarios;
 mod trace;
 mod weather;
@@ -69,6 +73,20 @@ fn main() -> ExitCode {
 
 fn simulate(options: &Options) -> ExitCode {
     let started = Instant::now();
+    if let Some(holders) = options.holders {
+        let seed = options.seed.unwrap_or_else(|| fresh_seeds(1)[0]);
+        let begun = Instant::now();
+        let lived = network::live(&options.plan(seed, holders));
+        println!("covered {:.3} lying {} of {}", lived.covered, lived.lying, lived.promises);
+        let mut took: Vec<u64> = lived.delays.iter().filter_map(|d| d.took).map(|t| t.as_secs()).collect();
+        took.sort_unstable();
+        if !took.is_empty() {
+            println!("n {} p50 {} p95 {}", took.len(), took[took.len() / 2], took[took.len() * 95 / 100]);
+        }
+        println!("{}", lived.run.columns());
+        let run = Done { name: format!("seed {seed}"), run: lived.run, took: begun.elapsed() };
+        return report(&[run], &[], started.elapsed());
+    }
     let mut faults = Vec::new();
     let mut done = Vec::new();
     let seeds = match options.seed {
@@ -152,11 +170,12 @@ fn repeats(options: &Options, faults: &mut Vec<String>) {
 }
 
 fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {
-    let mut sum = [0; 5];
+    let mut sum = [0; 6];
     let mut faults = faults.to_vec();
     for Done { name, run, .. } in done {
         let tally = &run.tally;
-        let columns = [tally.letters, tally.delivered, tally.returned, tally.lost, tally.duplicated];
+        let columns =
+            [tally.letters, tally.delivered, tally.returned, tally.unconfirmed, tally.lost, tally.duplicated];
         sum.iter_mut().zip(columns).for_each(|(sum, column)| *sum += column);
         faults.extend(run.faults.iter().map(|fault| format!("{name}: {fault}")));
         if tally.delivered == 0 {
@@ -173,13 +192,14 @@ fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {
         took.as_secs_f64(),
         slowest.as_secs_f64()
     );
-    let [letters, delivered, returned, lost, duplicated] = sum;
+    let [letters, delivered, returned, unconfirmed, lost, duplicated] = sum;
     let failed = lost > 0 || duplicated > 0 || delivered == 0 || !faults.is_empty();
     let word = if failed { "FAILED" } else { "ok" };
     let bad = faults.len().max(usize::from(failed));
     println!("test result: {word}. {} passed; {bad} failed", done.len());
     println!(
-        "letters={letters} delivered={delivered} returned={returned} lost={lost} duplicated={duplicated}"
+        "letters={letters} delivered={delivered} returned={returned} unconfirmed={unconfirmed} lost={lost} \
+         duplicated={duplicated}"
     );
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
