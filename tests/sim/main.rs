@@ -1,6 +1,7 @@
 //! The simulator: people write to each other for a week of paused time while everything goes wrong. Then all faults
 //! stop, everything must settle, and every mailbox is read over IMAP. The world is that of the tests (`it/world.rs`);
-//! `life` lives one run, `weather` draws what goes wrong, `ledger` judges, `scenarios` are the runs with a script.
+//! `life` lives one run, `weather` draws what goes wrong, `ledger` judges, `scenarios` are the runs with a script,
+//! `network` has people who come and go by a schedule and keep letters for each other.
 //!
 //! One seed, one run: `scripts/sim --seed N` repeats it to the byte; `--trace` tells it line by line.
 //!
@@ -19,11 +20,14 @@
 //! | `settled` | how long after the last fault until nothing waited any more |
 //! | `trace` | hash of everything that happened and of every byte in every mailbox: equal means the same run |
 
+mod figures;
 mod ledger;
 mod liars;
 mod life;
 mod network;
+mod networks;
 mod options;
+mod plots;
 mod presence;
 mod scenarios;
 mod trace;
@@ -73,21 +77,12 @@ fn main() -> ExitCode {
 
 fn simulate(options: &Options) -> ExitCode {
     let started = Instant::now();
-    if let Some(holders) = options.holders {
-        let seed = options.seed.unwrap_or_else(|| fresh_seeds(1)[0]);
-        let begun = Instant::now();
-        let lived = network::live(&options.plan(seed, holders));
-        println!("covered {:.3} lying {} of {}", lived.covered, lived.lying, lived.promises);
-        let mut took: Vec<u64> = lived.delays.iter().filter_map(|d| d.took).map(|t| t.as_secs()).collect();
-        took.sort_unstable();
-        if !took.is_empty() {
-            println!("n {} p50 {} p95 {}", took.len(), took[took.len() / 2], took[took.len() * 95 / 100]);
-        }
-        println!("{}", lived.run.columns());
-        let run = Done { name: format!("seed {seed}"), run: lived.run, took: begun.elapsed() };
-        return report(&[run], &[], started.elapsed());
-    }
     let mut faults = Vec::new();
+    if options.is_network() {
+        let seed = options.seed.unwrap_or_else(|| fresh_seeds(1)[0]);
+        let done = networks::asked(options, seed, &mut faults);
+        return report(&done, &faults, started.elapsed());
+    }
     let mut done = Vec::new();
     let seeds = match options.seed {
         Some(seed) => (0..options.seeds.unwrap_or(1)).map(|n| seed.wrapping_add(n)).collect(),
@@ -103,43 +98,57 @@ fn simulate(options: &Options) -> ExitCode {
     if options.seed.is_none() && options.seeds.is_none() {
         done.extend(scripted(&mut faults));
         repeats(options, &mut faults);
+        let small = [FIXED_SEEDS[0], fresh_seeds(1)[0]];
+        println!("networks: seeds {small:?}");
+        done.extend(networks::small(&small, &mut faults));
     }
     report(&done, &faults, started.elapsed())
 }
 
-/// Runs the weeks, as many at a time as the machine has processors.
+/// Runs the weeks.
 fn weeks(wishes: Vec<Wish>, faults: &mut Vec<String>) -> Vec<Done> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(wishes.len());
-    let total = wishes.len();
-    let waiting = Mutex::new(wishes.into_iter().enumerate());
-    let done = Mutex::new(Vec::with_capacity(total));
+    let ran = in_parallel(wishes, |wish| {
+        let begun = Instant::now();
+        let run = life::live(wish);
+        println!("seed {}: {}  {:.1} s", wish.seed, run.columns(), begun.elapsed().as_secs_f64());
+        run
+    });
+    let mut runs = Vec::new();
+    for (wish, run, took) in ran {
+        let name = format!("seed {}", wish.seed);
+        match run {
+            Some(run) => runs.push(Done { name, run, took }),
+            None => faults.push(format!("{name}: the run broke off; see above")),
+        }
+    }
+    runs
+}
+
+/// Does the same with each, with as many at a time as the machine has processors; gives what came of each and how long
+/// it took, in the order given; nothing of what panicked.
+fn in_parallel<W: Send + std::panic::RefUnwindSafe, R: Send>(
+    all: Vec<W>,
+    each: impl Fn(&W) -> R + Sync + std::panic::RefUnwindSafe,
+) -> Vec<(W, Option<R>, Duration)> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(all.len());
+    let done = Mutex::new(Vec::with_capacity(all.len()));
+    let waiting = Mutex::new(all.into_iter().enumerate());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().expect("no holder panics").next();
-                    let Some((at, wish)) = next else { return };
-                    let name = format!("seed {}", wish.seed);
+                    let Some((at, one)) = next else { return };
                     let begun = Instant::now();
-                    let run = std::panic::catch_unwind(|| life::live(&wish));
-                    if let Ok(run) = &run {
-                        println!("{name}: {}  {:.1} s", run.columns(), begun.elapsed().as_secs_f64());
-                    }
-                    done.lock().expect("no holder panics").push((at, name, run, begun.elapsed()));
+                    let ran = std::panic::catch_unwind(|| each(&one)).ok();
+                    done.lock().expect("no holder panics").push((at, one, ran, begun.elapsed()));
                 }
             });
         }
     });
     let mut done = done.into_inner().expect("no holder panics");
     done.sort_by_key(|(at, ..)| *at);
-    let mut runs = Vec::new();
-    for (_, name, run, took) in done {
-        match run {
-            Ok(run) => runs.push(Done { name, run, took }),
-            Err(_) => faults.push(format!("{name}: the run broke off; see above")),
-        }
-    }
-    runs
+    done.into_iter().map(|(_, one, ran, took)| (one, ran, took)).collect()
 }
 
 /// The runs with a script.

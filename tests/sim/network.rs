@@ -10,7 +10,7 @@ use crate::liars::{self, Lie};
 use crate::life::{End, Life, Run, in_paused_time};
 use crate::presence::{self, Habit};
 use crate::weather::{self, Turn};
-use crate::world::{NodeId, days, hours, minutes};
+use crate::world::{NodeId, hours, minutes};
 use onionskin::node::holders::Terms;
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -24,7 +24,7 @@ const FRIENDS: usize = 4;
 /// Letters that a person writes on a day, in the mean.
 const LETTERS_A_DAY: f64 = 1.0;
 /// Faults that meet a person on a day, in the mean.
-const FAULTS_A_DAY: f64 = 0.25;
+const FAULTS_A_DAY: f64 = 0.5;
 /// Of the faults that meet everybody at once, so many a day.
 const STORMS_A_DAY: f64 = 1.0;
 /// Most holders that a person asks.
@@ -223,9 +223,7 @@ impl Network {
             }
             self.life.wait_until(at).await;
             if at == next_letter {
-                let awake: Vec<NodeId> =
-                    self.life.world.everybody().filter(|id| self.life.world.is_running(*id)).collect();
-                if let Some(author) = awake.choose(&mut self.life.rng).copied() {
+                if let Some(author) = self.awake().choose(&mut self.life.rng).copied() {
                     self.life.write(author, 1).await;
                 }
                 next_letter = at + letter.mul_f64(self.life.rng.random_range(0.0..2.0));
@@ -237,6 +235,10 @@ impl Network {
         }
     }
 
+    fn awake(&self) -> Vec<NodeId> {
+        self.life.world.everybody().filter(|id| self.life.world.is_running(*id)).collect()
+    }
+
     /// Something goes wrong, and the liars see to their lies.
     async fn fault(&mut self) {
         for (id, lie) in self.liars.clone() {
@@ -244,10 +246,31 @@ impl Network {
                 lie.see_to(&self.life.world.node(id)).await;
             }
         }
-        let turn = weather::turn(&mut self.life.rng, self.plan.nodes);
+        let awake = self.awake();
+        if awake.is_empty() {
+            return;
+        }
+        let mut turn = weather::turn(&mut self.life.rng, awake.len());
+        match &mut turn {
+            Turn::Write { .. } => return,
+            Turn::Partition { sides, .. } => {
+                *sides = (0..self.plan.nodes).map(|_| self.life.rng.random()).collect();
+            }
+            Turn::PowerCut { victim, author, .. } => {
+                *victim = awake[victim.0];
+                *author = awake[author.0];
+            }
+            Turn::Crash { victim: who }
+            | Turn::Stop { who, .. }
+            | Turn::Offline { who, .. }
+            | Turn::Look { who }
+            | Turn::Clock { who, .. }
+            | Turn::CutStreams { who } => *who = awake[who.0],
+            Turn::Network { .. } | Turn::NoTime { .. } => {}
+        }
         let meets_all = matches!(turn, Turn::Partition { .. } | Turn::Network { .. } | Turn::NoTime { .. });
         let rare = STORMS_A_DAY / (self.plan.nodes as f64 * FAULTS_A_DAY * 0.12);
-        if matches!(turn, Turn::Write { .. }) || meets_all && self.life.rng.random::<f64>() > rare {
+        if meets_all && self.life.rng.random::<f64>() > rare {
             return;
         }
         self.life.take(turn).await;

@@ -5,7 +5,7 @@ use crate::network::Plan;
 
 /// How to use it.
 const USAGE: &str = "scripts/sim [--seed N [--seeds K]] [--nodes N] [--days N] [--trace]
-scripts/sim --holders H [--liars P] [--hours-online H] [--seed N] [--nodes N] [--days N] [--trace]
+scripts/sim --holders H|--plots DIR [--liars P] [--hours-online H] [--seed N] [--nodes N] [--days N] [--trace]
 
   --seed N    this seed only (with --seeds K: N, N+1, … K of them)
   --seeds K   K fresh seeds
@@ -15,6 +15,7 @@ scripts/sim --holders H [--liars P] [--hours-online H] [--seed N] [--nodes N] [-
   --liars P   of a hundred people so many lie as holders, 0 to 50 (0)
   --hours-online H
               hours that a laptop or a phone is online on a day, 1 to 16 (6)
+  --plots DIR 0 to 3 holders, each with 2, 6 and 12 hours online; two plots are written to DIR
   --trace     tell what happens, line by line
 Without --seed and --seeds: the fixed seeds, two fresh ones, the runs with a script, and one seed twice.";
 
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) holders: Option<u64>,
     liars: Option<u64>,
     hours_online: Option<u64>,
+    pub(crate) plots: Option<String>,
     trace: bool,
 }
 
@@ -45,13 +47,18 @@ impl Options {
         Wish { seed, nodes: self.nodes.unwrap_or(5) as usize, days: self.days.unwrap_or(7), told: self.trace }
     }
 
+    /// Whether it is about people who keep letters for each other.
+    pub(crate) fn is_network(&self) -> bool {
+        self.holders.is_some() || self.plots.is_some()
+    }
+
     /// One run of a network with holders.
-    pub(crate) fn plan(&self, seed: u64, holders: u64) -> Plan {
+    pub(crate) fn plan(&self, seed: u64, holders: usize) -> Plan {
         Plan {
             seed,
             nodes: self.nodes.unwrap_or(200) as usize,
             days: self.days.unwrap_or(30),
-            holders: holders as usize,
+            holders,
             liars: self.liars.unwrap_or(0) as usize,
             hours_online: self.hours_online.unwrap_or(6),
             told: self.trace,
@@ -61,7 +68,9 @@ impl Options {
     /// The flags that change what a seed means.
     pub(crate) fn as_flags(&self) -> String {
         let flag = |name: &str, value: Option<u64>| value.map_or(String::new(), |n| format!(" --{name} {n}"));
-        flag("nodes", self.nodes) + &flag("days", self.days)
+        let network = [("holders", self.holders), ("liars", self.liars), ("hours-online", self.hours_online)];
+        let network: String = network.map(|(name, value)| flag(name, value)).concat();
+        flag("nodes", self.nodes) + &flag("days", self.days) + &network
     }
 }
 
@@ -85,6 +94,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String>
             "--holders" => options.holders = number(0, 3)?,
             "--liars" => options.liars = number(0, 50)?,
             "--hours-online" => options.hours_online = number(1, 16)?,
+            "--plots" => options.plots = Some(args.next().ok_or("--plots wants a folder")?),
             "--trace" => options.trace = true,
             "--help" | "-h" => return Ok(Asked::Told(USAGE.into())),
             "--list" => return Ok(Asked::Told("sim: test\n\n1 test, 0 benchmarks".into())),
