@@ -38,11 +38,12 @@ use onionskin::node::{Node, Tasks, session};
 use onionskin::store::contacts::Decision;
 use onionskin::store::disk::Disk;
 use onionskin::store::vault::MasterKey;
-use onionskin::store::{QueueNo, Run, Store, StoreError, StoreOptions};
+use onionskin::store::{QueueNo, Run, SpecialUse, Store, StoreError, StoreOptions};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -67,6 +68,8 @@ pub(crate) struct World {
     people: Vec<Person>,
     /// What stands between each node and the network, if anything.
     pub(crate) between: Option<Between>,
+    /// The same for single nodes, in the place of `between`.
+    pub(crate) between_one: BTreeMap<NodeId, Between>,
     /// Those who start know nobody; else they know everybody who is there at that time.
     pub(crate) strangers: bool,
 }
@@ -109,6 +112,7 @@ impl World {
             seed,
             people: Vec::new(),
             between: None,
+            between_one: BTreeMap::new(),
             strangers: false,
         }
     }
@@ -163,7 +167,8 @@ impl World {
         }
         let decoy = logins::decoy(&desk).await?;
         let network: Arc<dyn Transport> = self.network.join(self.onion(id));
-        let node = Node::new(desk, self.between.map_or(network.clone(), |between| between(network)));
+        let between = self.between_one.get(&id).copied().or(self.between);
+        let node = Node::new(desk, between.map_or(network.clone(), |between| between(network)));
         let (down, is_down) = watch::channel(false);
         let mut faces = JoinSet::new();
         faces.spawn(inbound::host(node.clone(), is_down.clone()));
@@ -186,6 +191,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Lets two whose nodes run know each other.
+    pub(crate) async fn befriend(&self, one: NodeId, other: NodeId) -> Result<(), StoreError> {
+        know(&self.living(one).node.desk, vec![self.onion(other)]).await?;
+        know(&self.living(other).node.desk, vec![self.onion(one)]).await
     }
 
     /// Ends a node as a person does: conversations may finish, files are closed.
@@ -433,6 +444,17 @@ impl World {
         // The first look, or the connection had idled for too long.
         let letters = reader.insert(self.reader(id).await).letters(name).await;
         letters.expect("a connection just made stands")
+    }
+
+    /// When each letter in INBOX came, by the node's own clock, by uid.
+    pub(crate) async fn dates(&self, id: NodeId) -> BTreeMap<u32, u64> {
+        let desk = &self.living(id).node.desk;
+        let read = desk.store().read(|rx| {
+            let inbox = rx.mailboxes().special(SpecialUse::Inbox)?.ok_or(StoreError::NoMailbox)?;
+            rx.messages().list(inbox, ..)
+        });
+        let messages = read.await.expect("INBOX reads");
+        messages.into_iter().map(|(uid, message)| (uid.0, message.internal_date.0)).collect()
     }
 
     /// The subjects in a mailbox, oldest first.

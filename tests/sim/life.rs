@@ -4,7 +4,7 @@
 //! repeats its run. A power cut in the midst of a disk's operation is noticed within [`LOOK_EVERY`]: until then the
 //! node answers that it cannot keep letters.
 
-use crate::ledger::{self, Fate, Found, Ledger, Recipient, Submitted, Tally};
+use crate::ledger::{self, Delay, Fate, Found, Ledger, Recipient, Submitted, Tally};
 use crate::trace::Trace;
 use crate::weather::{self, Turn};
 use crate::world::{Answer, Conditions, NodeId, World, days, hours, minutes};
@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How often it is looked whether a power cut has struck.
@@ -46,15 +46,17 @@ pub(crate) struct Run {
     dials: u64,
     cuts: u64,
     settled: Duration,
+    pub(crate) delays: Vec<Delay>,
 }
 
 impl Run {
     /// All columns, in one line.
     pub(crate) fn columns(&self) -> String {
-        let Tally { letters, delivered, returned, lost, duplicated, refused, unanswered } = self.tally;
+        let Tally { letters, delivered, returned, unconfirmed, lost, duplicated, refused, unanswered } =
+            self.tally;
         format!(
-            "letters={letters} delivered={delivered} returned={returned} lost={lost} duplicated={duplicated} \
-             unanswered={unanswered} refused={refused} crashes={} dials={} cuts={} settled={}s trace={}",
+            "letters={letters} delivered={delivered} returned={returned} unconfirmed={unconfirmed} lost={lost} \
+             duplicated={duplicated} unanswered={unanswered} refused={refused} crashes={} dials={} cuts={} settled={}s trace={}",
             self.crashes,
             self.dials,
             self.cuts,
@@ -75,7 +77,7 @@ impl Run {
 
 /// What ends by itself.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
     Start(NodeId),
     Offline(NodeId),
     Partition,
@@ -84,6 +86,9 @@ enum End {
     NoTime,
     /// Evening, for one who has a laptop.
     Evening(NodeId),
+    /// A machine is opened, or closed, by a schedule.
+    Wake(NodeId),
+    Sleep(NodeId),
 }
 
 /// Lives one run.
@@ -109,9 +114,15 @@ pub(crate) fn in_paused_time<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Life {
     pub(crate) world: World,
     seed: u64,
-    rng: StdRng,
-    ledger: Ledger,
-    trace: Trace,
+    pub(crate) rng: StdRng,
+    pub(crate) ledger: Ledger,
+    pub(crate) trace: Trace,
+    /// Who knows whom; empty if all know all.
+    pub(crate) friends: BTreeMap<NodeId, Vec<NodeId>>,
+    /// Who is not to be started now.
+    pub(crate) asleep: BTreeSet<NodeId>,
+    /// Whose clock went wrong, since when and by how many seconds.
+    clocks: BTreeMap<NodeId, Vec<(Instant, i64)>>,
     ends: BTreeMap<(Instant, u64), End>,
     next: u64,
     /// Whose power will go.
@@ -122,16 +133,27 @@ pub(crate) struct Life {
     crashes: usize,
     settled: Duration,
     faults: Vec<String>,
+    delays: Vec<Delay>,
+    /// The network's true time when the run began, and that instant.
+    began: (Instant, u64),
 }
 
 impl Life {
     pub(crate) fn new(seed: u64, told: bool) -> Self {
+        let world = World::new(seed, Conditions::tor());
+        let true_time = world.network.true_time().duration_since(UNIX_EPOCH);
+        let began = (Instant::now(), true_time.map_or(0, |time| time.as_secs()));
         Self {
-            world: World::new(seed, Conditions::tor()),
+            world,
+            delays: Vec::new(),
+            began,
             seed,
             rng: StdRng::seed_from_u64(seed),
             ledger: Ledger::default(),
             trace: Trace::new(told),
+            friends: BTreeMap::new(),
+            asleep: BTreeSet::new(),
+            clocks: BTreeMap::new(),
             ends: BTreeMap::new(),
             next: 0,
             doomed: BTreeSet::new(),
@@ -177,11 +199,11 @@ impl Life {
         }
     }
 
-    fn people(&self) -> usize {
+    pub(crate) fn people(&self) -> usize {
         self.world.everybody().count()
     }
 
-    fn later(&mut self, after: Duration, end: End) {
+    pub(crate) fn later(&mut self, after: Duration, end: End) {
         self.next += 1;
         self.ends.insert((Instant::now() + after, self.next), end);
     }
@@ -208,7 +230,7 @@ impl Life {
         }
     }
 
-    async fn take(&mut self, turn: Turn) {
+    pub(crate) async fn take(&mut self, turn: Turn) {
         let is_up = |who: NodeId| self.world.is_running(who);
         match turn {
             Turn::Write { author, letters } if is_up(author) => self.write(author, letters).await,
@@ -240,7 +262,7 @@ impl Life {
             }
             Turn::Clock { who, wrong_secs, back } => {
                 self.trace.line(format_args!("the clock of {who:?} is {wrong_secs} s wrong for {back:?}"));
-                self.world.set_wrong_by(who, wrong_secs);
+                self.set_wrong_by(who, wrong_secs);
                 self.later(back, End::WrongClock(who));
             }
             Turn::NoTime { back } => {
@@ -260,10 +282,24 @@ impl Life {
         }
     }
 
+    fn set_wrong_by(&mut self, id: NodeId, secs: i64) {
+        self.world.set_wrong_by(id, secs);
+        self.clocks.entry(id).or_default().push((Instant::now(), secs));
+    }
+
     async fn end(&mut self, end: End) {
         self.trace.line(format_args!("over: {end:?}"));
         match end {
+            End::Start(id) if self.asleep.contains(&id) => {}
             End::Start(id) => self.start(id).await,
+            End::Wake(id) => {
+                self.asleep.remove(&id);
+                self.start(id).await;
+            }
+            End::Sleep(id) => {
+                self.asleep.insert(id);
+                self.fall_asleep(id).await;
+            }
             End::Offline(id) => {
                 self.offline.remove(&id);
                 self.world.set_present(id, true);
@@ -273,7 +309,7 @@ impl Life {
                 self.world.partition(&[]);
             }
             End::Weather => self.world.network.set_conditions(Conditions::tor()),
-            End::WrongClock(id) => self.world.set_wrong_by(id, 0),
+            End::WrongClock(id) => self.set_wrong_by(id, 0),
             End::NoTime => self.world.network.tell_time(true),
             End::Evening(id) => {
                 self.later(hours(24), End::Evening(id));
@@ -305,6 +341,15 @@ impl Life {
         self.later(back, End::Start(id));
     }
 
+    /// A machine is closed until its schedule opens it again.
+    pub(crate) async fn fall_asleep(&mut self, id: NodeId) {
+        if self.doomed.contains(&id) {
+            self.crash(id).await;
+        } else if self.world.is_running(id) {
+            self.world.stop(id).await;
+        }
+    }
+
     fn go_offline(&mut self, id: NodeId, back: Duration) {
         self.trace.line(format_args!("{id:?} is offline for {back:?}"));
         self.offline.insert(id);
@@ -332,7 +377,7 @@ impl Life {
     }
 
     /// Tells the ledger who is there now.
-    fn note_presence(&mut self) {
+    pub(crate) fn note_presence(&mut self) {
         let now = Instant::now();
         for id in self.world.everybody() {
             let there = self.world.is_running(id) && !self.offline.contains(&id) && !self.parted;
@@ -341,7 +386,7 @@ impl Life {
     }
 
     /// A mail program hands in a few letters in one session.
-    async fn write(&mut self, author: NodeId, letters: usize) {
+    pub(crate) async fn write(&mut self, author: NodeId, letters: usize) {
         let address = self.world.address(author);
         let password = self.world.password(author).to_owned();
         let mut program = self.world.submission(author);
@@ -379,7 +424,10 @@ impl Life {
         let how_many = [1, 1, 1, 2, 3][self.rng.random_range(0..5)];
         let mut chosen = BTreeMap::new();
         for _ in 0..how_many {
-            let reader = NodeId(self.rng.random_range(0..self.people()));
+            let reader = match self.friends.get(&author) {
+                Some(friends) => friends[self.rng.random_range(0..friends.len())],
+                None => NodeId(self.rng.random_range(0..self.people())),
+            };
             let odd = self.rng.random_range(0..20);
             if reader == author && odd > 2 {
                 continue;
@@ -390,7 +438,8 @@ impl Life {
             chosen.insert(reader, Recipient { reader, address, exists });
         }
         if chosen.is_empty() {
-            let reader = NodeId((author.0 + 1) % self.people());
+            let next = NodeId((author.0 + 1) % self.people());
+            let reader = self.friends.get(&author).map_or(next, |friends| friends[0]);
             chosen.insert(reader, Recipient { reader, address: self.world.address(reader), exists: true });
         }
         chosen.into_values().collect()
@@ -398,7 +447,8 @@ impl Life {
 
     /// Lines of text, a few of which begin with a dot; mostly short, now and then several chunks of the store.
     fn content(&mut self) -> String {
-        let most = [300, 300, 300, 3_000, 3_000, 20_000, 100_000, 300_000][self.rng.random_range(0..8)];
+        let long = if self.friends.is_empty() { 300_000 } else { 3_000 };
+        let most = [300, 300, 300, 3_000, 3_000, 20_000, long / 3, long][self.rng.random_range(0..8)];
         let len = self.rng.random_range(most / 3..most);
         let mut text = String::with_capacity(len + 80);
         while text.len() < len {
@@ -464,6 +514,7 @@ impl Life {
         self.ends.clear();
         self.parted = false;
         self.offline.clear();
+        self.asleep.clear();
         self.world.network.set_conditions(weather::good());
         self.world.network.tell_time(true);
         self.world.partition(&[]);
@@ -472,7 +523,7 @@ impl Life {
         }
         self.ends.clear();
         for id in self.world.everybody() {
-            self.world.set_wrong_by(id, 0);
+            self.set_wrong_by(id, 0);
             self.world.set_present(id, true);
             self.start(id).await;
         }
@@ -510,6 +561,7 @@ impl Life {
                 self.read_all(id, &mut found).await;
             }
         }
+        self.delays = self.ledger.delays(&found, self.began, &self.clocks);
         let (mut tally, faults) = self.ledger.judge(&found, Instant::now());
         tally.lost += self.faults.len();
         self.faults.extend(faults);
@@ -526,6 +578,7 @@ impl Life {
             dials: counters.dials,
             cuts: counters.cuts,
             settled: self.settled,
+            delays: self.delays,
         }
     }
 
@@ -538,6 +591,7 @@ impl Life {
                 "INBOX" => {
                     self.faults.extend(self.ledger.look(id, &letters));
                     found.read(id, &letters);
+                    found.read_dates(id, &letters, &self.world.dates(id).await);
                 }
                 // They know each other; what yet came here would be one more copy, or the only one.
                 "Requests" | "Junk" => found.read(id, &letters),

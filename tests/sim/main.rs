@@ -1,6 +1,7 @@
 //! The simulator: people write to each other for a week of paused time while everything goes wrong. Then all faults
 //! stop, everything must settle, and every mailbox is read over IMAP. The world is that of the tests (`it/world.rs`);
-//! `life` lives one run, `weather` draws what goes wrong, `ledger` judges, `scenarios` are the runs with a script.
+//! `life` lives one run, `weather` draws what goes wrong, `ledger` judges, `scenarios` are the runs with a script,
+//! `network` has people who come and go by a schedule and keep letters for each other.
 //!
 //! One seed, one run: `scripts/sim --seed N` repeats it to the byte; `--trace` tells it line by line.
 //!
@@ -9,6 +10,7 @@
 //! | `letters` | letters that got their `250`, or lie in the author's Sent |
 //! | `delivered` | of these: in exactly one mailbox of the reader, once, with the author's bytes |
 //! | `returned` | of these: reported as undeliverable in the author's INBOX, and rightly (`ledger`) |
+//! | `unconfirmed` | letters of which the author was told that holders had them and no receipt came |
 //! | `lost` | of these: neither, altered, or returned wrongly; and letters once shown that are gone |
 //! | `duplicated` | copies beyond the first, of any letter, and reports beyond the first |
 //! | `unanswered` | submissions that a crash cut off before their answer: there at most once |
@@ -18,9 +20,15 @@
 //! | `settled` | how long after the last fault until nothing waited any more |
 //! | `trace` | hash of everything that happened and of every byte in every mailbox: equal means the same run |
 
+mod figures;
 mod ledger;
+mod liars;
 mod life;
+mod network;
+mod networks;
 mod options;
+mod plots;
+mod presence;
 mod scenarios;
 mod trace;
 mod weather;
@@ -70,6 +78,11 @@ fn main() -> ExitCode {
 fn simulate(options: &Options) -> ExitCode {
     let started = Instant::now();
     let mut faults = Vec::new();
+    if options.is_network() {
+        let seed = options.seed.unwrap_or_else(|| fresh_seeds(1)[0]);
+        let done = networks::asked(options, seed, &mut faults);
+        return report(&done, &faults, started.elapsed());
+    }
     let mut done = Vec::new();
     let seeds = match options.seed {
         Some(seed) => (0..options.seeds.unwrap_or(1)).map(|n| seed.wrapping_add(n)).collect(),
@@ -85,43 +98,57 @@ fn simulate(options: &Options) -> ExitCode {
     if options.seed.is_none() && options.seeds.is_none() {
         done.extend(scripted(&mut faults));
         repeats(options, &mut faults);
+        let small = [FIXED_SEEDS[0], fresh_seeds(1)[0]];
+        println!("networks: seeds {small:?}");
+        done.extend(networks::small(&small, &mut faults));
     }
     report(&done, &faults, started.elapsed())
 }
 
-/// Runs the weeks, as many at a time as the machine has processors.
+/// Runs the weeks.
 fn weeks(wishes: Vec<Wish>, faults: &mut Vec<String>) -> Vec<Done> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(wishes.len());
-    let total = wishes.len();
-    let waiting = Mutex::new(wishes.into_iter().enumerate());
-    let done = Mutex::new(Vec::with_capacity(total));
+    let ran = in_parallel(wishes, |wish| {
+        let begun = Instant::now();
+        let run = life::live(wish);
+        println!("seed {}: {}  {:.1} s", wish.seed, run.columns(), begun.elapsed().as_secs_f64());
+        run
+    });
+    let mut runs = Vec::new();
+    for (wish, run, took) in ran {
+        let name = format!("seed {}", wish.seed);
+        match run {
+            Some(run) => runs.push(Done { name, run, took }),
+            None => faults.push(format!("{name}: the run broke off; see above")),
+        }
+    }
+    runs
+}
+
+/// Does the same with each, with as many at a time as the machine has processors; gives what came of each and how long
+/// it took, in the order given; nothing of what panicked.
+fn in_parallel<W: Send + std::panic::RefUnwindSafe, R: Send>(
+    all: Vec<W>,
+    each: impl Fn(&W) -> R + Sync + std::panic::RefUnwindSafe,
+) -> Vec<(W, Option<R>, Duration)> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(all.len());
+    let done = Mutex::new(Vec::with_capacity(all.len()));
+    let waiting = Mutex::new(all.into_iter().enumerate());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().expect("no holder panics").next();
-                    let Some((at, wish)) = next else { return };
-                    let name = format!("seed {}", wish.seed);
+                    let Some((at, one)) = next else { return };
                     let begun = Instant::now();
-                    let run = std::panic::catch_unwind(|| life::live(&wish));
-                    if let Ok(run) = &run {
-                        println!("{name}: {}  {:.1} s", run.columns(), begun.elapsed().as_secs_f64());
-                    }
-                    done.lock().expect("no holder panics").push((at, name, run, begun.elapsed()));
+                    let ran = std::panic::catch_unwind(|| each(&one)).ok();
+                    done.lock().expect("no holder panics").push((at, one, ran, begun.elapsed()));
                 }
             });
         }
     });
     let mut done = done.into_inner().expect("no holder panics");
     done.sort_by_key(|(at, ..)| *at);
-    let mut runs = Vec::new();
-    for (_, name, run, took) in done {
-        match run {
-            Ok(run) => runs.push(Done { name, run, took }),
-            Err(_) => faults.push(format!("{name}: the run broke off; see above")),
-        }
-    }
-    runs
+    done.into_iter().map(|(_, one, ran, took)| (one, ran, took)).collect()
 }
 
 /// The runs with a script.
@@ -152,11 +179,12 @@ fn repeats(options: &Options, faults: &mut Vec<String>) {
 }
 
 fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {
-    let mut sum = [0; 5];
+    let mut sum = [0; 6];
     let mut faults = faults.to_vec();
     for Done { name, run, .. } in done {
         let tally = &run.tally;
-        let columns = [tally.letters, tally.delivered, tally.returned, tally.lost, tally.duplicated];
+        let columns =
+            [tally.letters, tally.delivered, tally.returned, tally.unconfirmed, tally.lost, tally.duplicated];
         sum.iter_mut().zip(columns).for_each(|(sum, column)| *sum += column);
         faults.extend(run.faults.iter().map(|fault| format!("{name}: {fault}")));
         if tally.delivered == 0 {
@@ -173,13 +201,14 @@ fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {
         took.as_secs_f64(),
         slowest.as_secs_f64()
     );
-    let [letters, delivered, returned, lost, duplicated] = sum;
+    let [letters, delivered, returned, unconfirmed, lost, duplicated] = sum;
     let failed = lost > 0 || duplicated > 0 || delivered == 0 || !faults.is_empty();
     let word = if failed { "FAILED" } else { "ok" };
     let bad = faults.len().max(usize::from(failed));
     println!("test result: {word}. {} passed; {bad} failed", done.len());
     println!(
-        "letters={letters} delivered={delivered} returned={returned} lost={lost} duplicated={duplicated}"
+        "letters={letters} delivered={delivered} returned={returned} unconfirmed={unconfirmed} lost={lost} \
+         duplicated={duplicated}"
     );
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
