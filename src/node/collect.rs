@@ -28,6 +28,10 @@ use tokio::task::JoinSet;
 
 /// Between two rounds, while we are online; drawn anew each time.
 const EVERY: std::ops::Range<Duration> = Duration::from_secs(420)..Duration::from_secs(900);
+/// After a visit that failed, the next round is after so long, twice that after the next failure, and so on,
+const AGAIN: std::ops::Range<Duration> = Duration::from_secs(8)..Duration::from_secs(16);
+/// so often in a row.
+const AGAIN_MAX: u32 = 5;
 /// The first round after coming online is spread over this.
 const SPREAD: Duration = Duration::from_secs(4);
 /// Lists that are asked of one holder in one round: 10,000 letters.
@@ -42,8 +46,8 @@ pub(super) async fn run(node: Arc<Node>) {
         if bootstrap.wait_for(|now| now.stage >= Stage::Dialling).await.is_err() {
             return;
         }
-        round(&node).await;
-        let pause = node.desk.rng().random_range(EVERY);
+        let failing = round(&node).await;
+        let pause = pause(failing, &mut node.desk.rng());
         let online = async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -58,13 +62,23 @@ pub(super) async fn run(node: Arc<Node>) {
     }
 }
 
-/// Collects at every holder, and calls back what is to be called back.
-async fn round(node: &Arc<Node>) {
+/// How long to the next round. Who has just become a holder, or was here a moment ago, is soon asked again.
+fn pause(failing: Option<u32>, rng: &mut impl rand::Rng) -> Duration {
+    let pause = rng.random_range(EVERY);
+    match failing {
+        Some(failures @ 0..AGAIN_MAX) => pause.min(rng.random_range(AGAIN) * (1 << failures)),
+        _ => pause,
+    }
+}
+
+/// Collects at every holder, and calls back what is to be called back. Gives how often in a row it failed where it
+/// failed least, if it failed anywhere.
+async fn round(node: &Arc<Node>) -> Option<u32> {
     let holders = match node.desk.store.read(|rx| rx.holders().list()).await {
         Ok(holders) => holders,
         Err(error) => {
             node.desk.trouble.note("holders", format!("the list of holders cannot be read: {error}"));
-            return;
+            return None;
         }
     };
     let mut rng = node.desk.rng();
@@ -78,6 +92,9 @@ async fn round(node: &Arc<Node>) {
     }
     while visits.join_next().await.is_some() {}
     call_back(node).await;
+    let holders = node.desk.store.read(|rx| rx.holders().list()).await.ok()?;
+    let asked = holders.into_iter().filter(|(_, record)| record.promise.is_some());
+    asked.map(|(_, record)| record.failures).filter(|failures| *failures > 0).min()
 }
 
 /// What a visit brought.

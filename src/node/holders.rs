@@ -19,9 +19,13 @@ use crate::store::holders::{HolderRecord, PromiseRecord};
 use crate::store::{StoreError, Tx};
 use onion::{HostKey, OnionAddress};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Most drops that a node hosts; guests beyond share them.
 pub const DROPS_MAX: usize = 16;
+
+/// After this long nothing of ours is left with a holder of whom we took leave, or who took leave of us.
+const FORGOTTEN: Duration = Duration::from_secs(2 * 86_400 * hold::DAYS_MAX as u64);
 
 /// Why somebody cannot become a holder, or a guest.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,10 @@ impl Desk {
             garbage: 0,
             trouble: None,
         });
-        let record = HolderRecord { over: false, ..record };
+        // After an end of ours the holder takes nothing more, until it promises anew.
+        let ended = record.over;
+        let promise = record.promise.map(|promise| PromiseRecord { over: promise.over || ended, ..promise });
+        let record = HolderRecord { over: false, asked: now, promise, ..record };
         let wish = self.wish(who, &record, terms)?;
         let own = self.identity.address();
         let text = wish_text(&own, terms);
@@ -85,6 +92,13 @@ impl Desk {
         let post = self.post(to, &subject, &text, &wish).await?;
         let folders = self.folders;
         let done = self.store.write(move |tx| {
+            // Whom we do not need any more, or who never answered, makes room.
+            for (other, known) in tx.holders().list()? {
+                let answered = known.promise.as_ref().is_some_and(|promise| !promise.over);
+                if other != who && (known.over || !answered) && now.since(known.asked) > FORGOTTEN {
+                    tx.holders().remove(&other)?;
+                }
+            }
             tx.holders().put(&who, &record)?;
             post.file(tx, &folders, now)
         });
@@ -297,7 +311,7 @@ pub(super) fn take_promise(at: &Taking<'_, '_>, promise: &Verified<HolderPromise
 
 /// A mailbox's letters are kept until then if they are taken now.
 pub(super) fn kept_until(record: &BoxRecord, now: UnixTime) -> UnixTime {
-    now.plus(std::time::Duration::from_secs(u64::from(record.days) * 86_400))
+    now.plus(Duration::from_secs(u64::from(record.days) * 86_400))
 }
 
 /// Removes mailboxes that are over and empty; says whether there were any.

@@ -321,6 +321,7 @@ pub(super) async fn keep(
         true => Some(desk.telling().await.map_err(|error| desk.disk_reply(&error))?),
         false => None,
     };
+    let promised = affairs.iter().any(|affair| matches!(affair, Affair::Promise(_)));
     let announced = affairs::announces(&affairs).then(|| arriving.proved_author()).flatten();
     let filing = Filing { arriving, screened, trace, affairs, telling, errand, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
@@ -329,6 +330,9 @@ pub(super) async fn keep(
             desk.trouble.clear("disk");
             if filed.card_refused {
                 desk.tell_of_refused_card();
+            }
+            if promised {
+                desk.collect_now.notify_one();
             }
             if let Some(author) = announced {
                 desk.orders.greet(author);

@@ -135,6 +135,56 @@ def absence(world, away):
     return f"away for {time.monotonic() - begun - seconds:.0f} s, {tried} tries; there {seconds:.1f} s after the start"
 
 
+def a_letter_arrives_by_a_holder_though_the_two_are_never_up_together(world):
+    """Carol keeps letters for Bob. Ann writes while he is away, and is away herself when he comes back."""
+    carol = world.third("carol")
+    try:
+        nodes.acquaint(world.ann, world.bob, carol)
+        world.bob.command("holder", "ask", carol.address)
+        nodes.wait_until("Carol is asked", BACK_SECS, lambda: holding(carol)["wishes"], 0.5)
+        carol.command("holder", "grant", world.bob.address)
+        nodes.wait_until("Bob is promised", BACK_SECS,
+                         lambda: any(row["state"] == "keeps" for row in holding(world.bob)["holders"]), 0.5)
+        # The drop is an onion of its own, and needs its time to be found.
+        nodes.wait_until("the drop answers", BACK_SECS, lambda: collected(world.bob), 1)
+        known = fresh("where to find me")
+        world.write(world.bob, world.ann, known, fresh("the Route goes with it"))
+        arrives(world.ann, known, BACK_SECS)
+        world.bob.stop()
+        subject = fresh("never up together")
+        world.write(world.ann, world.bob, subject, fresh("sealed, at Carol's"))
+        begun = time.monotonic()
+        nodes.wait_until("a holder has it", 180, lambda: any(row["held_by"] for row in queue(world.ann)), 0.5)
+        left = time.monotonic() - begun
+        world.ann.stop()
+        world.bob.start()
+        uid, seconds = arrives(world.bob, subject, PATIENCE_SECS)
+        is_sealed(fetch(world.bob, uid), world.bob, uid, world.ann)
+        assert seconds <= BACK_SECS, f"it took {seconds:.1f} s"
+        world.ann.start()
+        nodes.wait_until("the receipt ends it", PATIENCE_SECS, lambda: not queue(world.ann), 0.5)
+        sent = json.loads(world.ann.command("inbox", "--folder", "Sent", "--json"))
+        number = next(row["number"] for row in reversed(sent) if row["subject"] == subject)
+        copy = world.ann.command("read", "--folder", "Sent", "--raw", str(number))
+        proved = json.loads(world.ann.command("verify", "-", "--json", input=copy))
+        assert len(proved["receipts"]) == 1 and len(proved["custody"]) == 1, proved
+        nodes.wait_until("Carol has nothing left", BACK_SECS,
+                         lambda: holding(carol)["guests"][0]["letters"] == 0, 0.5)
+        return (f"left at the drop after {left:.1f} s; there {seconds:.1f} s after Bob's start; "
+                f"the custody and the receipt verify")
+    finally:
+        carol.kill()
+
+
+def holding(node):
+    return json.loads(node.command("holder", "list", "--json"))
+
+
+def collected(node):
+    """Whether the node has been at its holders; asks it to go there again if not."""
+    return any(row["collected"] for row in holding(node)["holders"])
+
+
 def tries(node):
     return max((row["tries"] for row in queue(node)), default=0)
 
@@ -307,7 +357,8 @@ def the_disk_holds_no_address_no_key_no_words_and_no_letter(world):
 
 ALL = [letters_go_both_ways, echo_tells_a_proved_caller_when_its_letter_arrived,
        a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
-       a_letter_to_a_stopped_node_arrives_by_itself, a_second_node_on_the_same_data_is_refused,
+       a_letter_to_a_stopped_node_arrives_by_itself,
+       a_letter_arrives_by_a_holder_though_the_two_are_never_up_together, a_second_node_on_the_same_data_is_refused,
        told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
        a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off,
        a_frozen_network_carries_letters_again_when_it_thaws, a_killed_network_carries_letters_again_when_it_is_revived,

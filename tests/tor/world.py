@@ -34,6 +34,14 @@ class World:
             node.address = node.command("address").decode().strip()
         nodes.acquaint(*self.pair)
 
+    def third(self, name):
+        """One more node, running and reachable, for one test: whoever asks for it kills it."""
+        node = nodes.Node(name, self.binary, os.path.join(self.work, name), self.network)
+        node.init()
+        node.start()
+        self.reachable(node, REACHABLE_SECS)
+        return node
+
     def ready(self):
         """Brings up what is not up: the network, the nodes, and the way between them."""
         testnet("thaw")
