@@ -21,6 +21,8 @@ pub const SIGNED: &str = "X-Onionskin-Signed";
 pub const ORIGINAL: &str = "X-Onionskin-Original";
 /// IMAP keyword of a letter that was not sealed on its way.
 pub const UNSEALED: &str = "$Unsealed";
+/// The keyword of a letter in Outbox that a friend of at least one of its readers keeps.
+pub const HELD: &str = "$Held";
 /// IMAP keyword of a letter whose author nothing proves.
 pub const UNVERIFIED: &str = "$Unverified";
 /// Most characters of the reason that are shown.

@@ -9,6 +9,7 @@ use crate::model::letter::Recipients;
 use crate::model::queue::{Entry, InCustody};
 use crate::model::statement::{Announcement, Card, Custody, Signed, Verified, sign_as_device};
 use crate::model::time::UnixTime;
+use crate::model::verdict;
 use crate::node::Node;
 use crate::node::errands::Errand;
 use crate::node::line::{Answer, Content, Line};
@@ -16,8 +17,9 @@ use crate::node::sealing::SealedLetter;
 use crate::node::session::{DIAL_DEADLINE, PORT};
 use crate::protocol::smtp::ReversePath;
 use crate::protocol::smtp::client::{Outcome, Outgoing};
+use crate::store::messages::FlagChange;
 use crate::store::routes::RouteRecord;
-use crate::store::{QueueNo, StoreError};
+use crate::store::{Flags, QueueNo, StoreError, Uid};
 use onion::OnionAddress;
 use rand::RngExt as _;
 use std::sync::Arc;
@@ -253,7 +255,7 @@ async fn took(
     size: u64,
     brought: Brought,
 ) -> Result<bool, StoreError> {
-    let (bound, now) = (bound.clone(), node.desk.now());
+    let (bound, now, outbox) = (bound.clone(), node.desk.now(), node.desk.folders.outbox);
     let digest = match &brought {
         Brought::Taken(_) => {
             let (reader, start) = node.desk.letter_to_send(entry.letter).await?;
@@ -288,6 +290,9 @@ async fn took(
                     (one.taken, one.kept_until) = (Some(now), Some(custody.kept_until));
                 }
                 tx.receipts().add(digest, custody.bytes(), now)?;
+                let mut flags = Flags::default();
+                flags.keywords.insert(verdict::HELD.to_owned());
+                tx.messages().set_flags(outbox, &[Uid(entry.outbox)], &FlagChange::Add(flags))?;
             }
             tx.queue().replace(no, &entry)?;
             Ok(digest.is_some())

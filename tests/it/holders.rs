@@ -6,6 +6,7 @@ use crate::world::{
 use onionskin::face::control::Request;
 use onionskin::model::hold::{MailboxId, Token};
 use onionskin::node::holders::Terms;
+use onionskin::store::SpecialUse;
 use onionskin::store::held::{BoxRecord, HeldRecord};
 use std::time::Duration;
 
@@ -87,6 +88,12 @@ async fn a_letter_arrives_though_the_two_are_never_online_together() {
     pass(minutes(3)).await;
     let custody = world.queue(ann).await.remove(0).1.custody;
     assert_eq!(custody.iter().filter(|one| one.kept_until.is_some()).count(), 1);
+    let store = world.node(ann).desk.store().clone();
+    let flags = store.read(|rx| {
+        let outbox = rx.mailboxes().special(SpecialUse::Outbox)?.unwrap();
+        Ok(rx.messages().list(outbox, ..)?.into_iter().map(|(_, message)| message.flags).collect::<Vec<_>>())
+    });
+    assert!(flags.await.unwrap().iter().all(|flags| flags.keywords.contains("$Held")), "Outbox shows it");
     world.stop(ann).await;
     pass(hours(5)).await;
     world.start(bob).await;
