@@ -93,7 +93,7 @@ impl Incoming {
         let Self { parcel, here, claim } = std::mem::take(self);
         let begun = match (parcel, here) {
             (Some(parcel), _) => parcel.suspend(),
-            (None, Some(Here::Part(part))) => Some(part),
+            (None, Some(Here::Part(part))) => Some(*part),
             _ => None,
         };
         if let (Some(claim), Some(letter)) = (claim, begun) {

@@ -102,9 +102,9 @@ pub(super) struct Taking<'a, 't> {
     pub(super) telling: Option<&'a Telling>,
 }
 
-/// Whether one of these says that a letter waits with its author.
-pub(super) fn announces(affairs: &[Affair]) -> bool {
-    affairs.iter().any(|affair| matches!(affair, Affair::Announcement(_)))
+/// Whether one of these says that a letter for us waits with its author.
+pub(super) fn announces(affairs: &[Affair], own: &OnionAddress) -> bool {
+    affairs.iter().any(|affair| matches!(affair, Affair::Announcement(one) if one.reader == *own))
 }
 
 /// Whether the person may have to be told of one of these.

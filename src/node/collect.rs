@@ -21,7 +21,6 @@ use crate::store::routes::RecallRecord;
 use ed25519_dalek::SigningKey;
 use onion::{OnionAddress, Stage};
 use rand::RngExt as _;
-use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -230,13 +229,12 @@ async fn take(
     }
     let agreed = node.moment().agreed;
     let (claim, part) = node.desk.partials.claim(drop, id, Some(held.key)).await;
-    let resumed = part.is_some();
     let Some(mut parcel) = receive::collected(&node.desk, id, &held.key, agreed, part) else {
         // No key for it is left, or ever was: nobody can say whose it is.
         brought.garbage += 1;
         return Ok(true);
     };
-    let (mut at, mut hash) = (parcel.len(), Sha256::new());
+    let mut at = parcel.len();
     while at < held.size {
         let max = usize::try_from(held.size - at).unwrap_or(usize::MAX).min(limits::TAKE_LEN_MAX);
         let piece = match ask(line, Take { letter: id, offset: at, max }).await {
@@ -251,7 +249,6 @@ async fn take(
         match piece {
             Ok(piece) if !piece.is_empty() => {
                 at += piece.len() as u64;
-                hash.update(&piece);
                 parcel.write(&piece).await;
             }
             // It ends before its end, or is not there after all.
@@ -261,7 +258,7 @@ async fn take(
             }
         }
     }
-    if !resumed && hash.finalize()[..16] != id.0 {
+    if !parcel.bears(id) {
         brought.spoiled += 1;
         return Ok(false);
     }
@@ -272,11 +269,6 @@ async fn take(
         Err(NotTaken { reply, said_by: Some((author, statement)) }) => {
             refuse(node, author, &statement, &reply).await?;
             Ok(true)
-        }
-        // Of a letter that was taken in two pieces nobody knows which of them is wrong: once more, from its beginning.
-        Err(_) if resumed => {
-            brought.spoiled += 1;
-            Ok(false)
         }
         Err(_) => {
             brought.garbage += 1;

@@ -72,6 +72,8 @@ pub(super) struct Delivery {
     /// Deliver now, whatever the entries' next time.
     pushed: BTreeSet<OnionAddress>,
     greetings: BTreeMap<OnionAddress, Greeting>,
+    /// Peers that have said they are up: a dial that fails all the same is soon followed by another.
+    expected: BTreeMap<OnionAddress, Greeting>,
     /// Peers whose last dial found nobody.
     absent: BTreeSet<OnionAddress>,
     /// Peers that are let alone until then, because the outcome of the last try could not be kept.
@@ -91,6 +93,7 @@ impl Delivery {
             live: BTreeMap::new(),
             pushed: BTreeSet::new(),
             greetings: BTreeMap::new(),
+            expected: BTreeMap::new(),
             absent: BTreeSet::new(),
             resting: BTreeMap::new(),
             no_place: BTreeSet::new(),
@@ -180,6 +183,7 @@ impl Delivery {
                 self.pushed.insert(peer);
                 if is_there {
                     self.absent.remove(&peer);
+                    self.expected.insert(peer, Greeting { tries: 0, at });
                 }
             }
         }
@@ -191,6 +195,9 @@ impl Delivery {
         let at = tokio::time::Instant::now();
         self.resting.retain(|_, until| *until > at);
         let mut due: Vec<OnionAddress> = Vec::new();
+        self.expected.retain(|peer, _| waiting.contains_key(peer));
+        let again = self.expected.iter().filter(|(_, greeting)| greeting.tries > 0 && greeting.at <= at);
+        self.pushed.extend(again.map(|(peer, _)| *peer));
         for (peer, entries) in waiting {
             if !self.pushed.contains(peer) && !entries.iter().any(|entry| entry.is_due(now)) {
                 continue;
@@ -282,19 +289,15 @@ impl Delivery {
         }
         if ended.reached {
             self.absent.remove(&ended.peer);
+            self.expected.remove(&ended.peer);
         } else {
             self.absent.insert(ended.peer);
+            try_again(&mut self.expected, &ended.peer);
         }
         if ended.greeted {
             self.greetings.remove(&ended.peer);
-        } else if live.is_to_greet
-            && let Some(greeting) = self.greetings.get_mut(&ended.peer)
-        {
-            greeting.tries += 1;
-            greeting.at = tokio::time::Instant::now() + GREETING_PAUSE;
-            if greeting.tries >= GREETINGS_MAX {
-                self.greetings.remove(&ended.peer);
-            }
+        } else if live.is_to_greet {
+            try_again(&mut self.greetings, &ended.peer);
         }
     }
 
@@ -305,7 +308,8 @@ impl Delivery {
             !self.live.contains_key(peer) && !self.no_place.contains(peer) && !self.resting.contains_key(peer)
         };
         let rested = self.resting.values().map(|until| until.saturating_duration_since(at)).min();
-        let greetings = self.greetings.iter().filter(|(peer, _)| is_free(peer));
+        let expected = self.expected.iter().filter(|(_, expected)| expected.tries > 0);
+        let greetings = self.greetings.iter().chain(expected).filter(|(peer, _)| is_free(peer));
         let greeting = greetings.map(|(_, greeting)| greeting.at.saturating_duration_since(at)).min();
         let entries = waiting.iter().filter(|(peer, _)| is_free(peer)).flat_map(|(_, all)| all);
         let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
@@ -314,6 +318,16 @@ impl Delivery {
             .flatten()
             .min()
             .map_or(Duration::from_secs(3600), |pause| pause.max(PAUSE_MIN))
+    }
+}
+
+/// One more try in a while, if there were not too many.
+fn try_again(all: &mut BTreeMap<OnionAddress, Greeting>, peer: &OnionAddress) {
+    let Some(greeting) = all.get_mut(peer) else { return };
+    greeting.tries += 1;
+    greeting.at = tokio::time::Instant::now() + GREETING_PAUSE;
+    if greeting.tries >= GREETINGS_MAX {
+        all.remove(peer);
     }
 }
 

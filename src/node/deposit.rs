@@ -34,6 +34,8 @@ const DOUBT: Duration = Duration::from_secs(3 * 86_400);
 const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
 /// After this long it is announced once more.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(7 * 86_400);
+/// Nobody keeps a letter for longer, give or take a clock: what a drop says beyond that is not believed.
+const KEPT_MAX: Duration = Duration::from_secs((hold::DAYS_MAX as u64 + 2) * 86_400);
 /// Drops that are tried for one letter at one time.
 const TRIES_MAX: usize = 4;
 /// Pause between two letters that are left for one reader, drawn anew each time: else who serves the drop could take
@@ -51,6 +53,12 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         Ok(_) => return,
         Err(error) => return node.desk.trouble.note("queue", format!("a Route cannot be read: {error}")),
     };
+    match node.desk.is_revoked(reader).await {
+        Ok(false) => {}
+        // Whoever collects there may be the thief.
+        Ok(true) => return,
+        Err(error) => return node.desk.trouble.note("queue", format!("a contact cannot be read: {error}")),
+    }
     let mut first = true;
     for (no, entry) in due {
         if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
@@ -68,16 +76,17 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
 
 /// How many more drops are to get the letter.
 fn wanted(entry: &Entry, card: &Card, now: UnixTime) -> usize {
-    let good = |one: &&InCustody| is_kept(one, card, now);
+    let good = |one: &&InCustody| is_kept(one, card);
     let kept: Vec<&InCustody> = entry.custody.iter().filter(good).collect();
     let since = kept.iter().filter_map(|one| one.taken).min();
     let doubted = since.is_some_and(|since| now.since(since) >= DOUBT);
     (COPIES + usize::from(doubted)).saturating_sub(kept.len())
 }
 
-/// Whether a drop has it, in a form that its reader can still open.
-fn is_kept(one: &InCustody, card: &Card, now: UnixTime) -> bool {
-    one.kept_until.is_some_and(|until| until > now) && one.generation == card.generation
+/// Whether a drop has or had it, in a form that its reader can open. What nobody collected there in all its time is not
+/// left anew: the deadline would never come.
+fn is_kept(one: &InCustody, card: &Card) -> bool {
+    one.kept_until.is_some() && one.generation == card.generation
 }
 
 async fn leave_one(
@@ -96,7 +105,7 @@ async fn leave_one(
         if missing == 0 {
             break;
         }
-        let known = |one: &&InCustody| one.drop == *place.public_key() && is_kept(one, card, now);
+        let known = |one: &&InCustody| one.drop == *place.public_key() && is_kept(one, card);
         if entry.custody.iter().any(|one| known(&one)) {
             continue;
         }
@@ -112,6 +121,10 @@ async fn leave_one(
             Some(still) => entry = still,
             None => return Ok(()),
         }
+    }
+    if entry.errand && entry.custody.iter().any(|one| is_kept(one, card)) {
+        // What it says is said again if it is asked for; nobody waits for it here.
+        node.desk.store.write(move |tx| tx.queue().remove(no)).await?;
     }
     Ok(())
 }
@@ -236,8 +249,10 @@ async fn bring(node: &Arc<Node>, place: OnionAddress, bound: &InCustody, letter:
     match outcomes.into_iter().next() {
         Some(Outcome::Accepted) => {
             let read = receipt.and_then(|bytes| Signed::<Custody>::parse(bytes).ok()?.verify(None).ok());
+            let last = node.desk.now().plus(KEPT_MAX);
             let holds = |custody: &Verified<Custody>| {
-                custody.author() == place && custody.digest == digest && custody.size == size
+                let named = custody.author() == place && custody.digest == digest && custody.size == size;
+                named && custody.kept_until <= last
             };
             read.filter(holds).map_or(Brought::Failed, Brought::Taken)
         }
@@ -283,7 +298,7 @@ async fn took(
             }
             if let Brought::Refused = brought {
                 // The token is of no use: none of the letter is there.
-                entry.custody.retain(|one| one.token != bound.token);
+                entry.custody.retain(|one| one.token != bound.token || one.kept_until.is_some());
             }
             if let (Brought::Taken(custody), Some(digest)) = (&brought, &digest) {
                 for one in entry.custody.iter_mut().filter(|one| one.token == bound.token) {

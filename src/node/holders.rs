@@ -294,7 +294,11 @@ pub(super) fn take_promise(at: &Taking<'_, '_>, promise: &Verified<HolderPromise
     let holder = promise.author();
     let Some(record) = at.tx.holders().get(&holder)? else { return Ok(()) };
     let newer = record.promise.as_ref().is_none_or(|known| known.made <= promise.made);
-    if !newer {
+    // One holder must not take the place of another's drop.
+    let taken = |(other, known): &(OnionAddress, HolderRecord)| {
+        *other != holder && known.promise.as_ref().is_some_and(|known| known.drop == promise.drop)
+    };
+    if !newer || at.tx.holders().list()?.iter().any(taken) {
         return Ok(());
     }
     let promise = PromiseRecord {

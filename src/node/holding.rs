@@ -106,7 +106,7 @@ impl Desk {
         let here = match spent {
             Some(spent) if spent.id() == sending.letter => Some(Here::All),
             Some(_) => None,
-            None => part.filter(|part| part.len() <= sending.size).map(Here::Part),
+            None => part.filter(|part| part.len() <= sending.size).map(|part| Here::Part(Box::new(part))),
         };
         Some((claim, here))
     }
@@ -125,7 +125,7 @@ impl Desk {
         let kind = Kind::Depositing(Depositing { deposit, kept_until, made, drop_seed: record.drop_seed });
         Ok(match here {
             None => Parcel::deposit(self.clone(), kind),
-            Some(Here::Part(part)) => Parcel::resume(self.clone(), kind, part),
+            Some(Here::Part(part)) => Parcel::resume(self.clone(), kind, *part),
             Some(Here::All) => Parcel::kept(self.clone(), kind),
         })
     }

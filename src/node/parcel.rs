@@ -5,6 +5,7 @@
 //! the sender has stopped talking. Dropped unfinished, it leaves nothing behind.
 
 use crate::model::header::{Cut, HeaderCutter, HeaderError};
+use crate::model::letter::LetterId;
 use crate::model::statement::LetterStatement;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
@@ -27,6 +28,8 @@ pub struct Parcel {
     stage: Stage,
     /// It comes sealed.
     unsealing: Option<Box<Unsealing>>,
+    /// SHA-256 of what has come of a sealed letter.
+    sealed_hash: Sha256,
     refused: Option<Reply>,
     /// So many bytes of the letter were taken, as they came.
     len: u64,
@@ -38,6 +41,7 @@ pub struct Unfinished {
     head: Head,
     writer: Box<LetterWriter>,
     unsealing: Option<Box<Unsealing>>,
+    sealed_hash: Sha256,
     signed: Option<Box<SignedHeader>>,
     len: u64,
     last: u8,
@@ -150,7 +154,16 @@ pub(super) enum Head {
 impl Parcel {
     pub(super) fn new(desk: Arc<Desk>, kind: Kind) -> Self {
         let stage = Stage::Header(HeaderCutter::default());
-        Self { desk, kind, stage, unsealing: None, refused: None, len: 0, last: 0 }
+        Self {
+            desk,
+            kind,
+            stage,
+            unsealing: None,
+            sealed_hash: Sha256::new(),
+            refused: None,
+            len: 0,
+            last: 0,
+        }
     }
 
     /// The same for a letter that comes sealed, if it does.
@@ -167,7 +180,7 @@ impl Parcel {
 
     /// Goes on where an earlier try broke off.
     pub(super) fn resume(desk: Arc<Desk>, mut kind: Kind, begun: Unfinished) -> Self {
-        let Unfinished { head, writer, unsealing, signed, len, last } = begun;
+        let Unfinished { head, writer, unsealing, sealed_hash, signed, len, last } = begun;
         if let Some(signed) = signed {
             kind.sign(signed);
         }
@@ -176,6 +189,7 @@ impl Parcel {
             kind,
             stage: Stage::Content { head, sink: Sink::Store(writer) },
             unsealing,
+            sealed_hash,
             refused: None,
             len,
             last,
@@ -184,7 +198,16 @@ impl Parcel {
 
     /// Stands for a letter that was kept before.
     pub(super) fn kept(desk: Arc<Desk>, kind: Kind) -> Self {
-        Self { desk, kind, stage: Stage::Kept, unsealing: None, refused: None, len: 0, last: 0 }
+        Self {
+            desk,
+            kind,
+            stage: Stage::Kept,
+            unsealing: None,
+            sealed_hash: Sha256::new(),
+            refused: None,
+            len: 0,
+            last: 0,
+        }
     }
 
     /// So many bytes of the letter were taken, as they came.
@@ -192,18 +215,32 @@ impl Parcel {
         self.len
     }
 
+    /// Whether the sealed bytes that have come are those of this name.
+    pub(super) fn bears(&self, id: LetterId) -> bool {
+        self.sealed_hash.clone().finalize().starts_with(&id.0)
+    }
+
     /// What another try can go on with, if anything.
     pub(crate) fn suspend(self) -> Option<Unfinished> {
         match (self.kind, self.stage, self.refused) {
             (Kind::Arriving(arriving), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
                 let (unsealing, signed) = (self.unsealing, arriving.signed);
-                Some(Unfinished { head, writer, unsealing, signed, len: self.len, last: self.last })
+                Some(Unfinished {
+                    head,
+                    writer,
+                    unsealing,
+                    sealed_hash: self.sealed_hash,
+                    signed,
+                    len: self.len,
+                    last: self.last,
+                })
             }
             (Kind::Depositing(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
                 Some(Unfinished {
                     head,
                     writer,
                     unsealing: None,
+                    sealed_hash: self.sealed_hash,
                     signed: None,
                     len: self.len,
                     last: self.last,
@@ -240,6 +277,7 @@ impl Parcel {
             return sink.write(piece).await.map_err(|error| self.desk.disk_reply(&error));
         }
         let Some(unsealing) = &mut self.unsealing else { return self.take_letter(piece).await };
+        self.sealed_hash.update(piece);
         let opened = unsealing.push(piece)?;
         self.take_opened(opened).await
     }
@@ -311,6 +349,9 @@ impl Parcel {
         let Some(mut unsealing) = self.unsealing.take() else { return Ok(()) };
         if self.refused.is_some() || matches!(self.stage, Stage::Kept) {
             return Ok(());
+        }
+        if let Kind::Arriving(arriving) = &mut self.kind {
+            arriving.name(&self.sealed_hash.clone().finalize());
         }
         let opened = unsealing.last()?;
         self.take_opened(opened).await?;

@@ -41,6 +41,8 @@ pub(super) struct Arriving {
     agreed: Option<UnixTime>,
     /// It was collected from a holder: nobody is there to be answered.
     collected: bool,
+    /// `id` is the name of the sealed bytes, as they came.
+    named: bool,
     /// The signed header, once it has come out of the seal.
     pub(super) signed: Option<Box<SignedHeader>>,
     /// The letter so far, while it is small and may carry statements.
@@ -78,6 +80,11 @@ impl Arriving {
         self.signed.as_ref().map(|signed| signed.statement.author()).or(self.proved)
     }
 
+    /// All sealed bytes have come, and this is their SHA-256.
+    pub(super) fn name(&mut self, digest: &[u8]) {
+        self.named = self.id.is_some_and(|id| digest.starts_with(&id.0));
+    }
+
     /// The signed header has come out of the seal.
     pub(super) fn sign(&mut self, header: Box<SignedHeader>) {
         if self.collected {
@@ -101,7 +108,7 @@ impl Arriving {
 /// What is here already of a letter that is announced.
 pub enum Here {
     /// A part of it.
-    Part(Unfinished),
+    Part(Box<Unfinished>),
     /// All of it: the acknowledgement of an earlier try was lost.
     All,
 }
@@ -112,7 +119,7 @@ pub async fn claim(desk: &Arc<Desk>, from: OnionAddress, sending: &Sending) -> (
     let id = sending.letter;
     // If this cannot be read the letter comes once more, and is answered then.
     let all = desk.store.read(move |rx| rx.seen().contains(&from, &id)).await.unwrap_or(false);
-    let part = part.filter(|part| part.len() <= sending.size).map(Here::Part);
+    let part = part.filter(|part| part.len() <= sending.size).map(|part| Here::Part(Box::new(part)));
     (claim, if all { Some(Here::All) } else { part })
 }
 
@@ -135,6 +142,7 @@ pub async fn begin(
         recipients: envelope.recipients.as_slice().to_vec(),
         agreed,
         collected: false,
+        named: false,
         signed: None,
         carried: None,
     };
@@ -160,7 +168,7 @@ pub async fn begin(
     let kind = Kind::Arriving(Box::new(arriving));
     Ok(match here {
         None => Parcel::new(desk.clone(), kind).sealed(unsealing),
-        Some(Here::Part(part)) => Parcel::resume(desk.clone(), kind, part),
+        Some(Here::Part(part)) => Parcel::resume(desk.clone(), kind, *part),
         Some(Here::All) => Parcel::kept(desk.clone(), kind),
     })
 }
@@ -185,6 +193,7 @@ pub(super) fn collected(
         recipients: Vec::new(),
         agreed,
         collected: true,
+        named: false,
         signed: None,
         carried: None,
     };
@@ -322,7 +331,6 @@ pub(super) async fn keep(
         false => None,
     };
     let promised = affairs.iter().any(|affair| matches!(affair, Affair::Promise(_)));
-    let announced = affairs::announces(&affairs).then(|| arriving.proved_author()).flatten();
     let filing = Filing { arriving, screened, trace, affairs, telling, errand, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
@@ -334,7 +342,7 @@ pub(super) async fn keep(
             if promised {
                 desk.collect_now.notify_one();
             }
-            if let Some(author) = announced {
+            if let Some(author) = filed.announced_by {
                 desk.orders.greet(author);
             }
             Ok(receipt.map(Verified::into_bytes))
@@ -362,6 +370,8 @@ pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Verifie
 #[derive(Default)]
 struct Filed {
     card_refused: bool,
+    /// Somebody we know has a letter for us that is too large for holders.
+    announced_by: Option<OnionAddress>,
 }
 
 impl Filing {
@@ -387,6 +397,11 @@ impl Filing {
         let heeded = self.is_heeded(tx, author.as_ref())?;
         for affair in self.affairs.iter().filter(|affair| heeded || affair.is_of_recovery_key()) {
             affair.take(&taking)?;
+        }
+        if let Some(author) = author.as_ref().filter(|_| heeded && affairs::announces(&self.affairs, own))
+            && taking.knows(author)?
+        {
+            filed.announced_by = Some(*author);
         }
         for vouch in self.screened.vouches.iter().filter(|_| heeded) {
             taking.keep(vouch, vouch.subject, StatementKind::Vouch, Some(vouch.method), vouch.until)?;
@@ -438,7 +453,7 @@ impl Filing {
             None => true,
         };
         // A second holder may have the very same bytes: they are known by their name alone.
-        if let Some(id) = self.arriving.id.filter(|_| self.arriving.signed.is_some()) {
+        if let Some(id) = self.arriving.id.filter(|_| self.arriving.named) {
             tx.seen().insert(own, &id, self.now)?;
         }
         let transfer = self.arriving.proved.zip(self.arriving.id);

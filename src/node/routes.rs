@@ -15,6 +15,7 @@ use crate::store::{StoreError, Tx};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use onion::OnionAddress;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// Tokens of each drop that a contact is given at a time.
 pub(super) const TOKENS: u32 = 64;
@@ -22,7 +23,7 @@ pub(super) const TOKENS: u32 = 64;
 const LEFT_MIN: u32 = 16;
 /// Most drops of one Route: two take the letter, one is there if another fails, one more for luck.
 const DROPS: usize = 4;
-/// The names of tokens are drawn from the mailbox's key under this.
+/// The names of tokens are drawn from the seed of the collecting key under this.
 const CONTEXT: &[u8] = b"onionskin/1 token nonce\0";
 
 /// A Route on its way.
@@ -103,13 +104,15 @@ struct Open {
     drop: OnionAddress,
     mailbox: MailboxId,
     key: TokenKey,
+    /// Ours alone: the holder, who has the key of the tokens, must not be able to tell whose they are.
+    secret: Zeroizing<[u8; 32]>,
 }
 
 impl Open {
     /// The names of the tokens of one Route, the same each time.
     fn nonces(&self, peer: &OnionAddress, sequence: u64) -> impl Iterator<Item = (MailboxId, [u8; 16])> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.bytes()).expect("HMAC takes keys of any length");
+            Hmac::<Sha256>::new_from_slice(&self.secret[..]).expect("HMAC takes keys of any length");
         mac.update(CONTEXT);
         mac.update(peer.public_key());
         mac.update(&sequence.to_be_bytes());
@@ -129,7 +132,8 @@ fn holders(mut all: Vec<(OnionAddress, HolderRecord)>) -> Vec<Open> {
     all.sort_by_key(|(onion, record)| (record.failures / 8, record.asked, *onion));
     let open = all.into_iter().filter_map(|(_, record)| {
         let promise = record.open()?;
-        Some(Open { drop: promise.drop, mailbox: promise.mailbox, key: TokenKey::new(record.key) })
+        let secret = Zeroizing::new(record.collector_seed);
+        Some(Open { drop: promise.drop, mailbox: promise.mailbox, key: TokenKey::new(record.key), secret })
     });
     open.take(DROPS).collect()
 }

@@ -262,6 +262,8 @@ def check_fields(kind, payload):
     need(until is None or payload[made] <= payload[until], "form")
     if kind == "certificate":
         need(is_key(payload[0]), "key")
+    if kind == "route":
+        need(len({drop[0] for drop in payload[4]}) == len(payload[4]), "form")
     if kind == "holder-wish":
         need(len(set(payload[4])) == len(payload[4]), "form")
     if kind == "custody":

@@ -17,7 +17,8 @@ async fn acquainted(seed: u64) -> (World, NodeId, NodeId) {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_day_away_what_waits_arrives_within_a_minute_of_coming_back() {
-    for seed in 0..3 {
+    // In seed 2 the first dial after Bob's greeting fails.
+    for seed in 0..6 {
         let (mut world, ann, bob) = acquainted(seed).await;
         world.stop(bob).await;
         world.write(ann, bob, "while you were away").await.taken();

@@ -53,6 +53,10 @@ impl Route {
         if self.drops.len() > DROPS_MAX || self.drops.iter().any(|drop| drop.tokens.len() > TOKENS_MAX) {
             return Err(StatementError::Form("it has too many drops or tokens"));
         }
+        let distinct: std::collections::BTreeSet<_> = self.drops.iter().map(|drop| drop.onion).collect();
+        if distinct.len() != self.drops.len() {
+            return Err(StatementError::Form("it names a drop twice"));
+        }
         Ok(())
     }
 }
