@@ -83,6 +83,10 @@ fn simulate(options: &Options) -> ExitCode {
         let done = networks::asked(options, seed, &mut faults);
         return report(&done, &faults, started.elapsed());
     }
+    if let Some(word) = &options.script {
+        let done = scripted(word, &mut faults);
+        return report(&done, &faults, started.elapsed());
+    }
     let mut done = Vec::new();
     let seeds = match options.seed {
         Some(seed) => (0..options.seeds.unwrap_or(1)).map(|n| seed.wrapping_add(n)).collect(),
@@ -96,7 +100,7 @@ fn simulate(options: &Options) -> ExitCode {
     let wishes = seeds.iter().map(|&seed| options.wish(seed)).collect();
     done.extend(weeks(wishes, &mut faults));
     if options.seed.is_none() && options.seeds.is_none() {
-        done.extend(scripted(&mut faults));
+        done.extend(scripted("", &mut faults));
         repeats(options, &mut faults);
         let small = [FIXED_SEEDS[0], fresh_seeds(1)[0]];
         println!("networks: seeds {small:?}");
@@ -151,16 +155,16 @@ fn in_parallel<W: Send + std::panic::RefUnwindSafe, R: Send>(
     done.into_iter().map(|(_, one, ran, took)| (one, ran, took)).collect()
 }
 
-/// The runs with a script.
-fn scripted(faults: &mut Vec<String>) -> Vec<Done> {
+/// The runs with a script that have this in their name.
+fn scripted(word: &str, faults: &mut Vec<String>) -> Vec<Done> {
     let mut runs = Vec::new();
-    for (name, scenario) in scenarios::ALL {
+    for (name, scenario) in scenarios::ALL.iter().filter(|(name, _)| name.contains(word)) {
         let begun = Instant::now();
         match std::panic::catch_unwind(scenario) {
             Ok(run) => {
                 let took = begun.elapsed();
                 println!("{name}: {}  {:.1} s", run.columns(), took.as_secs_f64());
-                runs.push(Done { name: name.into(), run, took });
+                runs.push(Done { name: (*name).into(), run, took });
             }
             Err(_) => faults.push(format!("{name}: broke off; see above")),
         }
