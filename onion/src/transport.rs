@@ -47,8 +47,8 @@ pub trait Transport: Send + Sync {
     /// once per transport.
     ///
     /// Returns at once; the service becomes reachable by itself, and again after every outage, without showing in
-    /// [`Transport::bootstrap`]. Nothing that others see of it (guards, introduction points) is shared with the
-    /// identity's own service. Dropping the listener ends it.
+    /// [`Transport::bootstrap`]. Its guards and introduction points are chosen apart from those of the identity's own
+    /// service. Dropping the listener ends it.
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.

@@ -1,4 +1,4 @@
-//! A node process that is killed is absent at once, and its restart works at once.
+//! A node process that is killed is absent at once with all that it hosts, and its restart works at once.
 //!
 //! The test starts itself again as the node: a real process, killed by a real SIGKILL.
 
@@ -6,7 +6,7 @@
 
 use onion::hub::{SocketTransport, serve};
 use onion::memory::{Conditions, MemoryNetwork};
-use onion::{DialError, HostKey, Stream, Transport as _};
+use onion::{DialError, HostKey, Listener, Stream, Transport as _};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,11 +23,16 @@ fn key(n: u8) -> HostKey {
     HostKey::from_seed([n; 32])
 }
 
-/// The node: answers each stream with one word and keeps it open.
+/// The node: answers each stream with one word and keeps it open, at its own onion and at one beside it.
 async fn node(socket: &str) {
     let transport = SocketTransport::new(socket, key(2).address());
-    let mut listener = transport.listen(key(2), PORT).await.unwrap();
+    let own = transport.listen(key(2), PORT).await.unwrap();
+    let beside = transport.host(key(3), PORT).await.unwrap();
     println!("listening");
+    tokio::join!(greet(own), greet(beside));
+}
+
+async fn greet(mut listener: Listener) {
     let mut kept: Vec<Stream> = Vec::new();
     while let Some(mut stream) = listener.accept().await {
         stream.write_all(b"220 ").await.unwrap();
@@ -78,17 +83,25 @@ async fn a_killed_node_is_absent_at_once_and_its_restart_works_at_once() {
     let network = MemoryNetwork::new(1, Conditions::default());
     let hub = tokio::spawn(serve(network.clone(), UnixListener::bind(&socket).unwrap()));
     let dialler = SocketTransport::new(&socket, key(1).address());
-    let peer = key(2).address();
+    let onions = [key(2).address(), key(3).address()];
     for round in 0..ROUNDS {
         let mut node = Node::start(&socket).await;
-        let mut stream = dialler.dial(peer, PORT, DEADLINE).await.unwrap();
-        assert_eq!(stream.read_u32().await.unwrap().to_be_bytes(), *b"220 ");
+        let mut streams = Vec::new();
+        for onion in onions {
+            let mut stream = dialler.dial(onion, PORT, DEADLINE).await.unwrap();
+            assert_eq!(stream.read_u32().await.unwrap().to_be_bytes(), *b"220 ");
+            streams.push(stream);
+        }
         node.kill();
-        assert!(stream.read_u8().await.is_err(), "round {round}: the stream of a killed node breaks");
-        // The hub learns of the broken stream and of the dead process in any order, but by itself.
+        for stream in &mut streams {
+            assert!(stream.read_u8().await.is_err(), "round {round}: the stream of a killed node breaks");
+        }
+        // The hub learns of the broken streams and of the dead process in any order, but by itself.
         let absent = async {
-            while !matches!(dialler.dial(peer, PORT, DEADLINE).await, Err(DialError::Absent)) {
-                tokio::task::yield_now().await;
+            for onion in onions {
+                while !matches!(dialler.dial(onion, PORT, DEADLINE).await, Err(DialError::Absent)) {
+                    tokio::task::yield_now().await;
+                }
             }
         };
         tokio::time::timeout(Duration::from_secs(1), absent).await.unwrap();
@@ -98,8 +111,10 @@ async fn a_killed_node_is_absent_at_once_and_its_restart_works_at_once() {
     for _ in 0..ROUNDS {
         before.kill();
         before = Node::start(&socket).await;
-        let mut stream = dialler.dial(peer, PORT, DEADLINE).await.unwrap();
-        assert_eq!(stream.read_u32().await.unwrap().to_be_bytes(), *b"220 ");
+        for onion in onions {
+            let mut stream = dialler.dial(onion, PORT, DEADLINE).await.unwrap();
+            assert_eq!(stream.read_u32().await.unwrap().to_be_bytes(), *b"220 ");
+        }
     }
     hub.abort();
     std::fs::remove_dir_all(&folder).unwrap();

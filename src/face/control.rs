@@ -3,6 +3,7 @@
 //! A Unix socket, mode 0600. A request is one line of JSON, followed for `Submit` by the bytes of the letter; the
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
+mod holders;
 mod keys;
 
 use crate::face::cli::exit::{Exit, Failure};
@@ -17,6 +18,7 @@ use tokio::io::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
+pub use holders::Holders;
 pub use keys::Keys;
 
 /// Name of the socket in the data directory.
@@ -95,6 +97,11 @@ pub enum Request {
     Contacts {
         /// What.
         ask: Ask,
+    },
+    /// Something about contacts who keep letters, and those for whom we do.
+    Holders {
+        /// What.
+        ask: Holders,
     },
     /// Introduce two contacts to each other.
     Introduce {

@@ -1,7 +1,7 @@
 //! Drops: the onions on which letters are held for guests, each with a port 25 of its own.
 //!
-//! Authors leave sealed letters for tokens and prove nothing; guests prove a collecting key. Promises that which drops are
-//! hosted follows what was promised, and that a drop says nothing of whose node it is.
+//! Authors leave sealed letters for tokens and prove nothing; guests prove a collecting key. Promises that which drops
+//! are hosted follows what was promised, and that a drop says nothing of whose node it is.
 
 use crate::face::inbound::serve_as;
 use crate::face::smtp::Port;

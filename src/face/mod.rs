@@ -1,6 +1,7 @@
 //! What shows it: the doors for peers, for mail programs and for the command line.
 //!
-//! * `inbound`: the onion's port 25; `drops`: that of the onions on which letters are held for others; `submission`: SMTP
+//! * `inbound`: the onion's port 25; `drops`: that of the onions on which letters are held for others; `submission`:
+//!   SMTP
 //!   on loopback; `smtp`: what drives all of them
 //! * `imap`: what mail programs read by
 //! * `logins`: app passwords; `loopback`: lets only this user in; `places`: who makes room for whom

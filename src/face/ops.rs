@@ -2,6 +2,7 @@
 //! itself while none runs.
 
 mod contacts;
+mod holders;
 mod introduce;
 mod invites;
 mod keys;
@@ -13,7 +14,8 @@ use crate::face::control::Request;
 use crate::face::handed::{Handed, Lines, refused, too_large};
 use crate::face::logins;
 use crate::model::policy;
-use crate::model::queue::{Entry, State};
+use crate::model::queue::{Entry, InCustody, State};
+use crate::model::time::UnixTime;
 use crate::node::Node;
 use crate::node::desk::Desk;
 use crate::node::parcel::Filed;
@@ -93,6 +95,7 @@ impl Office {
             Request::Retry { numbers } => self.retry(&numbers).await?,
             Request::Cancel { numbers } => self.cancel(numbers).await?,
             Request::Contacts { ask } => self.contacts(ask).await?,
+            Request::Holders { ask } => self.holders(ask).await?,
             Request::Introduce { first, second, method, note } => {
                 self.introduce(&first, &second, method, &note).await?
             }
@@ -106,14 +109,17 @@ impl Office {
     }
 
     async fn status(&self) -> Result<Value, Failure> {
-        let waiting = self.desk.queue_len().await.map_err(store_failure)?;
+        let queue = self.desk.queue().await.map_err(store_failure)?;
+        let errands = queue.iter().filter(|(_, entry)| entry.errand).count();
         let mut errors = self.key_troubles().await?;
         errors.extend(self.desk.trouble.sentences());
         let port = |port: Option<u16>| port.map(|port| json!({"host": "127.0.0.1", "port": port}));
         let mut identity = json!({
             "address": self.desk.identity().address().full(),
             "reachable": false,
-            "waiting": waiting,
+            "waiting": queue.len() - errands,
+            "errands": errands,
+            "holding": self.holding().await?,
             "sent_bytes": self.desk.sent_bytes(),
             "imap": port(self.live.as_ref().map(|live| live.imap_port)),
             "smtp": port(self.live.as_ref().map(|live| live.smtp_port)),
@@ -276,7 +282,8 @@ impl Office {
         let hastened = self.desk.store().write(move |tx| {
             let mut hastened = BTreeMap::new();
             for (no, _, mut entry) in tx.queue().list::<Entry>()? {
-                if all || wanted.contains(&no.0) {
+                // Errands wait a while on purpose, so that nobody can tell what they answer.
+                if (all && !entry.errand) || wanted.contains(&no.0) {
                     entry.hasten(now);
                     tx.queue().replace(no, &entry)?;
                     hastened.insert(no.0, entry.to.onion);
@@ -343,12 +350,16 @@ pub(crate) fn stage_words(stage: Stage) -> &'static str {
     }
 }
 
-fn queued(no: QueueNo, entry: &Entry, now: crate::model::time::UnixTime) -> Value {
+fn queued(no: QueueNo, entry: &Entry, now: UnixTime) -> Value {
     let State::Waiting { next, tries, last } = &entry.state;
     let last = last.as_ref().map(|last| last.text.as_str());
+    let keeps = |one: &&InCustody| one.kept_until.is_some_and(|until| until > now);
+    let held_by = entry.custody.iter().filter(keeps).count();
     json!({
         "number": no.0, "to": entry.to.full(), "size": entry.size, "accepted": entry.accepted.rfc5322(),
-        "state": "queued", "tries": tries, "next_try_in_secs": next.since(now).as_secs(), "last": last,
+        "state": if held_by > 0 { "held" } else { "queued" }, "held_by": held_by,
+        "held_until": entry.held_until().map(UnixTime::rfc5322), "errand": entry.errand,
+        "tries": tries, "next_try_in_secs": next.since(now).as_secs(), "last": last,
         "until": entry.deadline().map(|deadline| deadline.rfc5322()),
     })
 }

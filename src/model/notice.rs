@@ -126,7 +126,8 @@ fn reason_in_words(reason: &Reason) -> String {
         Reason::Unconfirmed { held_until } => {
             let until = held_until.to_the_minute().rfc5322();
             format!(
-                "Friends of theirs kept it for them until {until},\n    and no receipt has come back since. They may have it, or not."
+                "Friends of theirs kept it for them until {until},\n    and no receipt has come back \
+                 since. They may have it, or not."
             )
         }
     }

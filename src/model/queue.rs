@@ -71,13 +71,16 @@ pub struct Entry {
     /// [`ANSWER_DEADLINE`] only, and no report is written about it.
     #[serde(default)]
     pub answer: bool,
-    /// A letter from this node to the reader's, with nothing in it for a person: it is in no folder, no report is written
-    /// about it, and no receipt is wished.
+    /// A letter from this node to the reader's, with nothing in it for a person: it is in no folder, no report is
+    /// written about it, and no receipt is wished.
     #[serde(default)]
     pub errand: bool,
     /// Drops that have it in their keeping, or to which it is on its way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custody: Vec<InCustody>,
+    /// When its reader was last told, by holders, that it waits here: it is too large for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<UnixTime>,
     /// What the reader's node said after the letter had come to it by a holder: it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Reply>,
@@ -167,7 +170,7 @@ pub enum Settled {
     /// It waits on. If `notice` is set, `entry` already says that the author was told: store both in one commit.
     Keep {
         /// The entry to store.
-        entry: Entry,
+        entry: Box<Entry>,
         /// Whether the author is to be told now.
         notice: bool,
     },
@@ -219,6 +222,7 @@ impl Entry {
             answer: false,
             errand: false,
             custody: Vec::new(),
+            announced: None,
             refused: None,
             behalf: None,
             state,
@@ -312,7 +316,7 @@ pub fn settle(entry: Entry, begun: Moment, outcome: Outcome, ended: Moment, rng:
     let tells = !entry.is_silent() && !entry.delay_noticed && entry.held_until().is_none();
     let notice = tells && !says_nothing && waited >= NOTICE_AFTER;
     entry.delay_noticed |= notice;
-    Settled::Keep { entry, notice }
+    Settled::Keep { entry: Box::new(entry), notice }
 }
 
 /// Whether a try that was begun at `begun` was the last one.

@@ -5,8 +5,8 @@
 
 use crate::model::enclosure::{self, Enclosed};
 use crate::model::statement::{
-    Card, Delegation, HolderPromise, HolderWish, Introduction, Invite, Receipt, RecoverySigned, Refusal,
-    Revocation, Signed, Standalone, Statement, Successor, Verified, Vouch, verify_unknown,
+    Announcement, Card, Delegation, HolderPromise, HolderWish, Introduction, Invite, Receipt, RecoverySigned,
+    Refusal, Revocation, Signed, Standalone, Statement, Successor, Verified, Vouch, verify_unknown,
 };
 use crate::model::time::UnixTime;
 use crate::model::trust::{Method, Tier};
@@ -37,6 +37,8 @@ pub(super) enum Affair {
     Wish(Verified<HolderWish>),
     /// Somebody promises to hold letters for us.
     Promise(Verified<HolderPromise>),
+    /// A letter for us waits with its author.
+    Announcement(Verified<Announcement>),
     /// The reader of a letter of ours has it.
     Receipt(Verified<Receipt>),
     /// The reader of a letter of ours does not take it.
@@ -71,6 +73,7 @@ fn affair(author: &OnionAddress, one: Enclosed, agreed: Option<UnixTime>) -> Opt
         Delegation::KIND => by(author, one.bytes, agreed).map(Affair::Delegation),
         HolderWish::KIND => by(author, one.bytes, agreed).map(Affair::Wish),
         HolderPromise::KIND => by(author, one.bytes, agreed).map(Affair::Promise),
+        Announcement::KIND => by(author, one.bytes, agreed).map(Affair::Announcement),
         Receipt::KIND => by(author, one.bytes, agreed).map(Affair::Receipt),
         Refusal::KIND => by(author, one.bytes, agreed).map(Affair::Refusal),
         Revocation::KIND => Some(Affair::Revocation(one.bytes)),
@@ -97,6 +100,11 @@ pub(super) struct Taking<'a, 't> {
     pub(super) agreed: Option<UnixTime>,
     /// For what the person must be told; it is there if [`must_be_told`] says so.
     pub(super) telling: Option<&'a Telling>,
+}
+
+/// Whether one of these says that a letter waits with its author.
+pub(super) fn announces(affairs: &[Affair]) -> bool {
+    affairs.iter().any(|affair| matches!(affair, Affair::Announcement(_)))
 }
 
 /// Whether the person may have to be told of one of these.
@@ -126,6 +134,10 @@ impl Affair {
             Self::Invite(one) if one.inviter == at.own => at.use_invite(one),
             Self::Wish(one) if one.holder == at.own => holders::take_wish(at, one),
             Self::Promise(one) if one.guest == at.own => holders::take_promise(at, one),
+            // Whom mail was exchanged with is told whenever we come up, and then brings it.
+            Self::Announcement(one) if one.reader == at.own && at.knows(&one.author())? => {
+                at.tx.peers().update(&one.author(), |record| record.last_received = Some(at.now)).map(drop)
+            }
             Self::Receipt(one) if one.author == at.own => confirm::receipt(at, one),
             Self::Refusal(one) if one.author == at.own => confirm::refusal(at, one),
             Self::Revocation(bytes) => at.revoke(bytes),

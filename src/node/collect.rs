@@ -1,9 +1,9 @@
 //! Collecting: what holders keep for us is fetched, kept, and only then forgotten there. And what is to be called back
 //! from drops is called back.
 //!
-//! Promises that nothing is dropped at a holder before it is here durably, that one letter which does not come, or is not
-//! taken, holds up no other, and that a holder which lists without end or gives other bytes than it listed costs a bounded
-//! time and nothing else.
+//! Promises that nothing is dropped at a holder before it is here durably, that one letter which does not come, or is
+//! not taken, holds up no other, and that a holder which lists without end or gives other bytes than it listed costs a
+//! bounded time and nothing else.
 
 use crate::model::letter::LetterId;
 use crate::model::statement::{LetterStatement, Refusal, sign_as_device};

@@ -1,14 +1,16 @@
 //! Leaving letters at drops, for readers who are not there.
 //!
 //! Promises that a token is bound to its letter, durably, before a drop sees it, so that no two letters ever show the
-//! same one; that each letter comes on a circuit and a session of its own, saying nothing of its author; and that a drop's
-//! word counts only if it is signed and names what was left.
+//! same one; that each letter comes on a circuit and a session of its own, saying nothing of its author; and that a
+//! drop's word counts only if it is signed and names what was left.
 
+use crate::model::hold;
 use crate::model::letter::Recipients;
 use crate::model::queue::{Entry, InCustody};
-use crate::model::statement::{Card, Custody, Signed, Verified};
+use crate::model::statement::{Announcement, Card, Custody, Signed, Verified, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::node::Node;
+use crate::node::errands::Errand;
 use crate::node::line::{Answer, Content, Line};
 use crate::node::sealing::SealedLetter;
 use crate::node::session::{DIAL_DEADLINE, PORT};
@@ -25,6 +27,11 @@ use std::time::Duration;
 const COPIES: usize = 2;
 /// After this long without a receipt, one more gets it.
 const DOUBT: Duration = Duration::from_secs(3 * 86_400);
+/// A larger letter, in bytes, is announced to its reader, and waits here until both are there: with what the seal adds
+/// it would not fit into the class of tokens that are given out.
+const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
+/// After this long it is announced once more.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 /// Drops that are tried for one letter at one time.
 const TRIES_MAX: usize = 4;
 /// Pause between two letters that are left for one reader, drawn anew each time: else who serves the drop could take
@@ -77,8 +84,11 @@ async fn leave_one(
     card: &Verified<Card>,
     route: &RouteRecord,
 ) -> Result<(), StoreError> {
-    let drops = in_order(node, route).await?;
     let now = node.desk.now();
+    if entry.size > HELD_SIZE_MAX {
+        return if route.drops.is_empty() { Ok(()) } else { announce(node, no, &entry, now).await };
+    }
+    let drops = in_order(node, route).await?;
     let mut missing = wanted(&entry, card, now);
     for place in drops.into_iter().take(TRIES_MAX) {
         if missing == 0 {
@@ -101,6 +111,25 @@ async fn leave_one(
             None => return Ok(()),
         }
     }
+    Ok(())
+}
+
+/// Tells the reader, by an errand that goes by holders, that a letter waits here which is too large for them.
+async fn announce(node: &Node, no: QueueNo, entry: &Entry, now: UnixTime) -> Result<(), StoreError> {
+    if entry.announced.is_some_and(|at| now.since(at) < ANNOUNCE_AGAIN) {
+        return Ok(());
+    }
+    let (reader, made) = (entry.to.onion, now.to_the_hour());
+    let announcement = Announcement { reader, id: entry.id, size: entry.size, made };
+    let Ok(signed) = sign_as_device(&node.desk.keyring.device(), &announcement) else { return Ok(()) };
+    let errand = Errand::write(&node.desk, reader, &signed).await?;
+    let told = node.desk.store.write(move |tx| {
+        let Some((_, entry)) = tx.queue().get::<Entry>(no)? else { return Ok(()) };
+        tx.queue().replace(no, &Entry { announced: Some(now), ..entry })?;
+        errand.file(tx, now)
+    });
+    told.await?;
+    node.desk.orders.look();
     Ok(())
 }
 
@@ -142,8 +171,7 @@ async fn bind(
             let route = tx.routes().get(&reader)?;
             let drop = route.as_ref().and_then(|route| route.drops.iter().find(|drop| drop.onion == place));
             let Some(drop) = drop else { return Ok(None) };
-            let pays =
-                |token: &crate::model::hold::Token| size <= crate::model::hold::class_size_max(token.class);
+            let pays = |token: &hold::Token| size <= hold::class_size_max(token.class);
             let Some(token) = drop.tokens(agreed).find(pays) else { return Ok(None) };
             let bound = InCustody {
                 drop: *place.public_key(),

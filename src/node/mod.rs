@@ -1,17 +1,13 @@
 //! What acts: takes letters in, sends them out, keeps the queue moving.
 //!
-//! * `desk`: identity, store, clock, randomness: all that needs no network; `clock`: where time comes from
-//! * `parcel`: a letter on its way into the store; `receive`, `submit`, `echo`: its kinds; `partial`: what broke off
-//! * `delivery`: the loop over the queue; `session`: one conversation with a peer over one `line`; `dispatch`: one
-//!   letter to it; `settle`: what a try led to
-//! * `keyring`: our own keys and Card; `cards`: those of others; `sealing` and `unsealing`: letters
-//! * `contacts`: what the person decides; `standing`: who an author is to us; `affairs`: what letters carry;
-//!   `introduce`, `vouches` and `invites`: what brings people together
-//! * `recovery`, `quarantine`: keys that go wrong; `delegation`: writing for others; `post`: letters of the node's own
-//! * `holders`: who keeps letters for whom; `holding`: what is kept; `deposit`: what is left
-//!   with holders, `collect`: what is fetched there; `routes`: where contacts may leave letters for us, and we for them
-//! * `presence`: coming up and waking; `orders`: what others ask of delivery; `trouble`: what is wrong just now
-//! * `tasks`: every task by name; `housekeeping`: room on the disk is given back
+//! * `desk`: what needs no network; `clock`; `parcel`: a letter on its way in; `receive`, `submit`, `echo`: its kinds
+//! * `delivery`: the queue's loop; `session`: a conversation with a peer over one `line`; `dispatch`: a letter to it;
+//!   `settle`: what a try led to; `partial`: what broke off; `orders`: what others ask of it; `post`, `errands`
+//! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
+//! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
+//!   `vouches`, `invites`
+//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts
+//! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
 mod affairs;
 pub mod cards;

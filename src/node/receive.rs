@@ -165,8 +165,8 @@ pub async fn begin(
     })
 }
 
-/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no key
-/// for it any more. `begun` is what an earlier try left of it.
+/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no
+/// key for it any more. `begun` is what an earlier try left of it.
 pub(super) fn collected(
     desk: &Arc<Desk>,
     id: LetterId,
@@ -175,7 +175,7 @@ pub(super) fn collected(
     begun: Option<Unfinished>,
 ) -> Option<Parcel> {
     let secret = desk.keyring.secret(key)?;
-    let to = Reader::Any(desk.identity.names().clone());
+    let to = Reader::At(desk.identity.onion());
     let awaited = Awaited { to, proved: None, agreed, size_max: policy::LETTER_SIZE_MAX };
     let arriving = Arriving {
         proved: None,
@@ -202,6 +202,10 @@ pub(super) async fn screen(
     block: &[u8],
 ) -> Result<(Screened, Vec<u8>), Reply> {
     let own = desk.identity.onion();
+    // Where a letter is announced this is asked at RCPT.
+    if arriving.collected && !arriving.recipients.iter().all(|to| desk.identity.names().owns(to)) {
+        return Err(Reply::new(550, 1, 1, "Nobody of that name here"));
+    }
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
     let author = arriving.proved_author();
     let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
@@ -317,6 +321,7 @@ pub(super) async fn keep(
         true => Some(desk.telling().await.map_err(|error| desk.disk_reply(&error))?),
         false => None,
     };
+    let announced = affairs::announces(&affairs).then(|| arriving.proved_author()).flatten();
     let filing = Filing { arriving, screened, trace, affairs, telling, errand, web, body, now: desk.now() };
     let filed = desk.store.write(move |tx| filing.file(tx, &own, &folders)).await;
     match filed {
@@ -324,6 +329,9 @@ pub(super) async fn keep(
             desk.trouble.clear("disk");
             if filed.card_refused {
                 desk.tell_of_refused_card();
+            }
+            if let Some(author) = announced {
+                desk.orders.greet(author);
             }
             Ok(receipt.map(Verified::into_bytes))
         }

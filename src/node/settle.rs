@@ -45,7 +45,7 @@ impl Tried {
 /// What the commit does with one entry.
 #[derive(Clone)]
 enum Deed {
-    Keep(Entry),
+    Keep(Box<Entry>),
     Remove { delivered: bool, given: Option<Given> },
 }
 

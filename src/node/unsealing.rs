@@ -4,7 +4,6 @@
 //! and that [`Unsealing::finish`] is `Ok` only if the whole letter is the one that was signed.
 
 use crate::model::address::MailAddress;
-use crate::model::policy::OwnNames;
 use crate::model::seal::inside::{HeaderPart, InsideError, LetterPart};
 use crate::model::seal::{OpenError, Opener, SecretPrekey};
 use crate::model::statement::{LetterStatement, Signed, StatementError, Verified, frame};
@@ -16,15 +15,15 @@ use onion::OnionAddress;
 pub(super) enum Reader {
     /// For whom it was announced.
     Announced(MailAddress),
-    /// Whoever the letter says, if it is one of these names.
-    Any(OwnNames),
+    /// Whoever the letter says, at this onion.
+    At(OnionAddress),
 }
 
 impl Reader {
     fn is(&self, to: &MailAddress) -> bool {
         match self {
             Self::Announced(announced) => announced == to,
-            Self::Any(names) => names.owns(to),
+            Self::At(onion) => to.onion == *onion,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the targets begin with: the traces of `tests/traces`, taken apart, and what was saved in `tests/fuzz/corpus`.
 
 use onion::OnionAddress;
+use onionskin::model::hold::{MailboxId, TokenKey};
 use std::path::{Path, PathBuf};
 
 fn tests() -> PathBuf {
@@ -36,6 +37,24 @@ pub(crate) fn onion(seed: u8) -> OnionAddress {
     OnionAddress::from_public_key(key.verifying_key().to_bytes()).expect("a real key is an address")
 }
 
+/// The persons, drops and tokens of the traces in their places.
+fn fill(line: &str) -> String {
+    let names = [("{ann}", 1), ("{bob}", 2), ("{drop}", 3), ("{collector}", 4)];
+    let line =
+        names.iter().fold(line.to_owned(), |line, (name, seed)| line.replace(name, &onion(*seed).host()));
+    let token = |nonce, class| {
+        TokenKey::new([7; 32]).token(
+            &onion(3),
+            MailboxId(*b"\x01\x23\x45\x67\x89\xab\xcd\xef"),
+            [nonce; 16],
+            736,
+            class,
+        )
+    };
+    let tokens = [("{token}", token(0x2a, 2)), ("{other}", token(0x2b, 2)), ("{small}", token(0x2c, 0))];
+    tokens.iter().fold(line, |line, (name, token)| line.replace(name, &token.to_hex()))
+}
+
 /// What one side says in each trace of a folder whose first words are `begins`; `sides` are the marks of its lines.
 pub(crate) fn traces(folder: &str, begins: &str, sides: [&str; 2]) -> Vec<Vec<u8>> {
     let is_wanted = |path: &PathBuf| {
@@ -54,7 +73,7 @@ pub(crate) fn traces(folder: &str, begins: &str, sides: [&str; 2]) -> Vec<Vec<u8
 fn said(text: &str, [with_end, without]: [&str; 2]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in text.lines() {
-        let line = line.replace("{ann}", &onion(1).host()).replace("{bob}", &onion(2).host());
+        let line = fill(line);
         if let Some(rest) = line.strip_prefix(with_end) {
             bytes.extend(unescape(rest));
             bytes.extend(b"\r\n");

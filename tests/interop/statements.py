@@ -241,6 +241,7 @@ KINDS = {
     "holder-wish": (2, 4096, [is_key, held_bytes, held_days, is_bytes(32), is_list(1, 8, is_key), is_bool, is_hour],
                     6, None),
     "holder-promise": (2, 4096, [is_key, is_key, is_bytes(8), held_bytes, held_days, is_bool, is_hour], 6, None),
+    "announcement": (2, 4096, [is_key, id16, is_uint, is_hour], 3, None),
     "custody": ("identity", 4096, [id16, hash32, is_uint, is_uint, is_hour], 4, None),
     "refusal": (1, 4096, [is_key, id16, hash32, is_between(500, 599), is_text(500), is_hour], 5, None),
 }

@@ -18,6 +18,8 @@ mod disks;
 mod echo;
 mod happy_path;
 mod holders;
+mod holders_cli;
+mod holders_view;
 mod imap_hostile;
 mod imap_house;
 mod imap_rules;

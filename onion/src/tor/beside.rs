@@ -1,13 +1,14 @@
 //! The second client of a transport: hosts the onions beside the identity's own, tests them, and starts anew what
 //! stays broken.
 //!
-//! It has guards, circuits and a folder of its own, so that no relay sees one of these onions and the identity's own
-//! come from the same place. Among themselves they share its guards, and may share introduction points. Promises that
-//! it runs only while something is hosted, and that one onion's trouble costs the others nothing.
+//! It has guards, introduction points and a folder of its own, chosen without regard to the first client's: that both
+//! use one relay is chance. It cannot hide that both come and go with this process, and among themselves its onions
+//! share guards and may share introduction points. Promises that it runs only while something is hosted.
 
-use super::health::{Finding, Health, LOOK_UNWELL, LOOK_WELL, Repair};
+use super::health::Finding;
 use super::keeper::ANSWER_WAIT_MAX;
 use super::opening::{STOP_WAIT_MAX, bootstrapped_client};
+use super::rounds::{Anew, Rounds};
 use super::service::{self, Hosting, Service};
 use super::{Client, Shared, dial};
 use futures::StreamExt as _;
@@ -76,22 +77,13 @@ impl Drop for Wish {
 /// Hosts whatever is wished for, for ever.
 pub(super) async fn keep(shared: Arc<Shared>, wishes: Arc<Wishes>) {
     let (callers, started) = (JoinSet::new(), Instant::now());
-    let (services, client_health) = (BTreeMap::new(), Health::default());
-    let mut host = Host {
-        shared,
-        wishes,
-        callers,
-        services,
-        client_health,
-        network_down: false,
-        turn: started,
-        started,
-    };
+    let (services, rounds) = (BTreeMap::new(), Rounds::default());
+    let mut host = Host { shared, wishes, callers, services, rounds, started };
     loop {
         while host.wishes.are_none() {
             host.wishes.changed.notified().await;
         }
-        let (client, lifetime) = bootstrapped_client(&host.shared, !host.network_down).await;
+        let (client, lifetime) = bootstrapped_client(&host.shared, !host.rounds.network_down()).await;
         host.shared.check.forget().await;
         let stopped = client.wait_for_stop();
         host.serve(client).await;
@@ -107,62 +99,40 @@ struct Host {
     /// The tasks that answer callers; those of a service that has ended go on until their circuits close.
     callers: JoinSet<()>,
     /// By number of the wish.
-    services: BTreeMap<u64, Kept>,
-    client_health: Health,
-    /// Whether the last look found no way into the network.
-    network_down: bool,
-    /// When one that was well was looked at last.
-    turn: Instant,
+    services: BTreeMap<u64, Hosted>,
+    rounds: Rounds,
     started: Instant,
 }
 
 /// One onion that is hosted.
-struct Kept {
+struct Hosted {
     hosting: Arc<Hosting>,
     /// The service and its name; none while it has to be launched.
     running: Option<(Service, String)>,
-    health: Health,
-    /// Whether the last look found it well.
-    well: bool,
-    looked: Instant,
-}
-
-impl Kept {
-    /// Another client begins its work at `now`.
-    fn client_started(&mut self, now: Duration) {
-        self.health.client_started(now);
-        (self.well, self.looked) = (false, Instant::now());
-    }
-
-    /// When it may be looked at, if one that was well was looked at last at `turn`: those take turns.
-    fn next_look(&self, turn: Instant) -> Instant {
-        if self.well { turn + LOOK_WELL } else { self.looked + LOOK_UNWELL }
-    }
 }
 
 impl Host {
     /// Uses the client until it is to be replaced, or nothing is to be hosted any more.
     async fn serve(&mut self, client: Client) {
-        let now = self.started.elapsed();
-        self.client_health.client_started(now);
-        self.services.values_mut().for_each(|kept| kept.client_started(now));
+        self.rounds.client_started(self.started.elapsed());
         loop {
             while self.callers.try_join_next().is_some() {}
             self.follow_wishes();
-            if self.services.is_empty() {
-                return;
-            }
+            let Some(next_look) = self.rounds.next_look() else { return };
             self.launch(&client);
+            // A look that is broken off is begun anew: it was not taken in yet.
             let found = tokio::select! {
                 biased;
                 () = self.wishes.changed.notified() => continue,
-                found = self.look(&client) => found,
+                found = self.look(&client, next_look) => found,
             };
-            if self.repair(found) == Repair::Client {
-                break;
+            tracing::debug!(?found, "looked at hosted onions");
+            match self.rounds.found(&found, self.started.elapsed()) {
+                Anew::Client => break,
+                Anew::Services(broken) => broken.iter().for_each(|number| self.stop(*number)),
             }
         }
-        self.services.values_mut().for_each(|kept| kept.running = None);
+        self.services.values_mut().for_each(|hosted| hosted.running = None);
     }
 
     /// Ends what is not wished for any more, and takes up what is new.
@@ -170,68 +140,58 @@ impl Host {
         let wishes = self.wishes.known();
         self.services.retain(|number, _| wishes.hostings.contains_key(number));
         for (number, hosting) in &wishes.hostings {
-            self.services.entry(*number).or_insert_with(|| Kept {
-                hosting: hosting.clone(),
-                running: None,
-                health: Health::default(),
-                well: false,
-                looked: Instant::now(),
-            });
+            let hosted = || Hosted { hosting: hosting.clone(), running: None };
+            self.services.entry(*number).or_insert_with(hosted);
+        }
+        self.rounds.follow(&self.services.keys().copied().collect(), self.started.elapsed());
+    }
+
+    /// Ends a service that does not recover; it is launched anew at once.
+    fn stop(&mut self, number: u64) {
+        tracing::info!(number, "a hosted onion does not recover; starting anew");
+        if let Some(hosted) = self.services.get_mut(&number) {
+            hosted.running = None;
         }
     }
 
     /// Launches what does not run, each under a new random name.
     fn launch(&mut self, client: &Client) {
         let mut launched = false;
-        for kept in self.services.values_mut().filter(|kept| kept.running.is_none()) {
+        for hosted in self.services.values_mut().filter(|hosted| hosted.running.is_none()) {
             let name = service::random_nickname();
-            match service::launch(client, &kept.hosting, &name, &mut self.callers) {
-                Ok(service) => kept.running = Some((service, name)),
+            match service::launch(client, &hosted.hosting, &name, &mut self.callers) {
+                Ok(service) => hosted.running = Some((service, name)),
                 // It is unwell, so the next look is soon, and after it the next try.
                 Err(error) => tracing::warn!(%error, "an onion service could not be launched; trying again"),
             }
             launched = true;
         }
         if launched {
-            let running = self.services.values().filter_map(|kept| kept.running.as_ref());
+            let running = self.services.values().filter_map(|hosted| hosted.running.as_ref());
             let names: Vec<&str> = running.map(|(_, name)| name.as_str()).collect();
             service::purge(&self.shared.state_dir, &names);
         }
     }
 
-    /// Waits until a look is due, and looks. Dropping it before it has ended changes nothing.
-    async fn look(&self, client: &Client) -> Vec<(u64, Finding)> {
-        let next = self.services.values().map(|kept| kept.next_look(self.turn)).min();
-        sleep_until(next.expect("a client is only kept while something is hosted")).await;
-        let due = self.due(Instant::now());
+    /// Waits until it is time for a look, and looks.
+    async fn look(&self, client: &Client, at: Duration) -> Vec<(u64, Finding)> {
+        sleep_until(self.started + at).await;
+        let due = self.rounds.due(self.started.elapsed());
         // After an outage the cheaper question comes first.
-        if self.network_down && !self.shared.check.alive(client).await {
+        if self.rounds.network_down() && !self.shared.check.alive(client).await {
             return due.into_iter().map(|number| (number, Finding::NetworkDown)).collect();
         }
         let looks = due.into_iter().map(async |number| (number, self.find(client, number).await));
         futures::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).collect().await
     }
 
-    /// What is to be looked at: whatever was unwell a while ago, and of the others the one not looked at for longest.
-    ///
-    /// So many onions cost hardly more than one; what ails the client shows in any of them.
-    fn due(&self, now: Instant) -> Vec<u64> {
-        let unwell = |kept: &Kept| !kept.well && kept.next_look(self.turn) <= now;
-        let mut due: Vec<u64> =
-            self.services.iter().filter(|(_, kept)| unwell(kept)).map(|(n, _)| *n).collect();
-        if self.turn + LOOK_WELL <= now {
-            let well = self.services.iter().filter(|(_, kept)| kept.well);
-            due.extend(well.min_by_key(|(_, kept)| kept.looked).map(|(number, _)| *number));
-        }
-        due
-    }
-
     async fn find(&self, client: &Client, number: u64) -> Finding {
-        let kept = &self.services[&number];
-        let state = kept.running.as_ref().map(|(service, _)| service.status().state());
+        // What is due follows the services.
+        let hosted = &self.services[&number];
+        let state = hosted.running.as_ref().map(|(service, _)| service.status().state());
         // What was never published need not be looked for at the relays.
         if !matches!(state, None | Some(State::Bootstrapping | State::Shutdown)) {
-            let (onion, fresh) = (kept.hosting.key.address(), kept.health.wants_fresh_path());
+            let (onion, fresh) = (hosted.hosting.key.address(), self.rounds.wants_fresh_path(number));
             let paths = &self.shared.paths;
             if dial::own_service_answers(client, paths, &onion, fresh, ANSWER_WAIT_MAX).await {
                 return Finding::Well;
@@ -244,37 +204,5 @@ impl Host {
         } else {
             Finding::Unpublished
         }
-    }
-
-    /// Takes in what a look found. What is to be started anew is stopped; a client is replaced by the caller.
-    fn repair(&mut self, found: Vec<(u64, Finding)>) -> Repair {
-        let now = self.started.elapsed();
-        let looked = Instant::now();
-        self.network_down = found.iter().any(|(_, finding)| *finding == Finding::NetworkDown);
-        let network = if self.network_down { Finding::NetworkDown } else { Finding::Well };
-        let mut repair = self.client_health.found(network, now).repair;
-        for (number, finding) in found {
-            tracing::debug!(number, ?finding, "looked at a hosted onion");
-            let Some(kept) = self.services.get_mut(&number) else { continue };
-            if kept.well {
-                self.turn = looked;
-            }
-            (kept.well, kept.looked) = (finding == Finding::Well, looked);
-            // An outage is nobody's own trouble.
-            if finding == Finding::NetworkDown {
-                continue;
-            }
-            let wanted = kept.health.found(finding, now).repair;
-            if wanted != Repair::Nothing {
-                tracing::info!(number, ?finding, ?wanted, "a hosted onion does not recover; starting anew");
-                kept.running = None;
-            }
-            if wanted == Repair::Client {
-                repair = Repair::Client;
-            }
-        }
-        let all_unwell = self.services.values().all(|kept| !kept.well);
-        // While the client serves one of them well, it is not the client.
-        if repair == Repair::Client && !self.network_down && !all_unwell { Repair::Nothing } else { repair }
     }
 }

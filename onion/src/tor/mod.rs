@@ -13,7 +13,7 @@
 //! | `runtime` | when the tasks of a client end |
 //! | `opening` | how a client comes to its directory |
 //! | `keeper`, `health` | the task behind the first client: bootstrap, hosting, self-test, repair |
-//! | `beside` | the second client and its task |
+//! | `beside`, `rounds` | the second client and its task, and which of its onions it looks at when |
 
 mod beside;
 mod dial;
@@ -21,6 +21,7 @@ mod health;
 mod keeper;
 mod opening;
 mod paths;
+mod rounds;
 mod runtime;
 mod service;
 mod settings;

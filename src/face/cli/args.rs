@@ -1,11 +1,13 @@
 //! The command line as clap sees it: every command, flag and help text.
 
+mod holder;
 mod keys;
 
 use crate::model::trust::{Method, Tier};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+pub(crate) use holder::Holder;
 pub(crate) use keys::{Delegate, Revoke, Successor};
 
 /// The heading of the options that every command takes.
@@ -87,6 +89,15 @@ pub(crate) enum Command {
         /// What to show.
         #[command(subcommand)]
         command: Trust,
+    },
+    /// Let contacts keep sealed letters for you while you are away, and keep theirs.
+    Holder {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        /// What to do; without it, list.
+        #[command(subcommand)]
+        command: Option<Holder>,
     },
     /// Introduce two of your contacts to each other.
     Introduce(Introduce),

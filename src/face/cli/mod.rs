@@ -5,7 +5,7 @@
 //! * `make`: `init` and what the first `up` shows; `up`: the running node; `doors`: its side of the control socket
 //! * `doctor`: what is wrong and what to do about it
 //! * `keys`: `revoke`, `successor`, `delegate`
-//! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`
+//! * `letters`: `send`, `sendmail`, `read`; `contacts`: `contacts`, `trust`; `holder`: `holder`
 //! * `introduce`: `introduce`, `vouch`; `invite`: `invite`, `accept`; `qr`: what a camera reads
 //! * `verify`: `verify`; `export`: `key export`
 
@@ -15,6 +15,7 @@ mod doctor;
 mod doors;
 pub(crate) mod exit;
 mod export;
+mod holder;
 pub(crate) mod household;
 mod introduce;
 mod invite;
@@ -95,6 +96,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Queue { command, json } => queue(&at, command, json).await,
         Command::Contacts { command, json } => contacts::contacts(&at, command, json).await,
         Command::Trust { command, json } => contacts::trust(&at, command, json).await,
+        Command::Holder { command, json } => holder::holder(&at, command, json).await,
         Command::Introduce(args) => introduce::introduce(&at, args).await,
         Command::Vouch(args) => introduce::vouch(&at, args).await,
         Command::Invite(args) => invite::invite(&at, args).await,

@@ -45,6 +45,7 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
             }
         }
         line(format_args!("Waiting    {}", identity["waiting"]))?;
+        holding(&identity["holding"])?;
         if identity["disk_protected"] != true {
             line(format_args!("Disk       unprotected: no passphrase was set"))?;
         }
@@ -56,6 +57,28 @@ pub(super) fn status(value: &Value, json: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What is held, for whom, in lines of `status`; nothing if nothing is.
+fn holding(value: &Value) -> Result<(), Failure> {
+    let count = |field: &str| value[field].as_u64().unwrap_or(0);
+    let of = |count: u64, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    if count("holders") > 0 {
+        let holders = of(count("holders"), "contact keeps", "contacts keep");
+        line(format_args!("Held       {holders} letters for you while you are away"))?;
+    }
+    if count("guests") + count("letters") > 0 {
+        let letters = of(count("letters"), "letter", "letters");
+        let guests = of(count("guests"), "contact", "contacts");
+        line(format_args!("Holding    {letters} for others; you keep letters for {guests}"))?;
+    }
+    match count("wishes") {
+        0 => Ok(()),
+        wishes => line(format_args!(
+            "Question   {} you to keep letters (onionskin holder list)",
+            of(wishes, "contact asks", "contacts ask")
+        )),
+    }
 }
 
 /// `address`
@@ -170,10 +193,12 @@ pub(super) fn queue(value: &Value, json: bool) -> Result<(), Failure> {
     if json {
         return as_json(value);
     }
-    if rows(value).is_empty() {
-        return line(format_args!("Nothing waits: everything has been delivered."));
+    let (errands, letters): (Vec<&Value>, Vec<&Value>) =
+        rows(value).iter().partition(|row| row["errand"] == true);
+    if letters.is_empty() {
+        line(format_args!("Nothing waits: everything has been delivered."))?;
     }
-    for row in rows(value) {
+    for row in letters {
         let next = row["next_try_in_secs"].as_u64().unwrap_or(0);
         let when = match next {
             0 => "now".to_owned(),
@@ -187,11 +212,22 @@ pub(super) fn queue(value: &Value, json: bool) -> Result<(), Failure> {
             tries => format!("{} tries", tries.unwrap_or(0)),
         };
         line(format_args!("       queued {}, {tries}, next {when}", text(&row["accepted"])))?;
+        match (row["held_by"].as_u64().unwrap_or(0), row["held_until"].as_str()) {
+            (0, Some(until)) => {
+                line(format_args!("       was held until {until}; whether it was delivered is not known"))?;
+            }
+            (held_by, Some(until)) => line(format_args!("       held by {held_by} until {until}"))?,
+            (_, None) => {}
+        }
         if let Some(last) = row["last"].as_str() {
             line(format_args!("       last try: {}", clean(last)))?;
         }
     }
-    Ok(())
+    match errands.len() {
+        0 => Ok(()),
+        1 => line(format_args!("One receipt of your node's is on its way.")),
+        count => line(format_args!("{count} receipts of your node's are on their way.")),
+    }
 }
 
 /// `read`: the fields that people look at, the text, and the names of attachments.

@@ -98,20 +98,52 @@ async fn sent(at: &Place, saved: &[u8], json: bool) -> Result<(), Failure> {
     let digests = digests.iter().map(|digest| HEXLOWER.encode(digest)).collect();
     // Without an identity at hand, or its passphrase, there are no receipts.
     let quiet = Place { dir: at.dir.clone(), passphrase: at.passphrase.silently() };
-    let receipts = quiet.ask(Request::Receipts { digests }).await.unwrap_or_default();
-    if rows(&receipts).is_empty() {
+    let kept = quiet.ask(Request::Receipts { digests }).await.unwrap_or_default();
+    let (custody, receipts): (Vec<Value>, Vec<Value>) =
+        rows(&kept).iter().cloned().partition(|row| row["kind"] == "custody");
+    if receipts.is_empty() && custody.is_empty() {
         return refused(&ProofError::Unsealed, json);
     }
-    if json {
-        return as_json(&json!({"verified": true, "sent": true, "receipts": receipts}));
+    let arrived = !receipts.is_empty();
+    match json {
+        true => {
+            as_json(&json!({"verified": arrived, "sent": true, "receipts": receipts, "custody": custody}))?
+        }
+        false => show_sent(&receipts, &custody)?,
     }
-    line(format_args!("Verified: you sent this letter, and it arrived as it is here. Signed receipts:"))?;
-    for receipt in rows(&receipts) {
+    if arrived {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Data, "not verified: no reader has signed that they have this letter")
+        .hint("see whether it still waits: onionskin queue"))
+}
+
+fn show_sent(receipts: &[Value], custody: &[Value]) -> Result<(), Failure> {
+    match receipts.is_empty() {
+        true => line(format_args!("You sent this letter; that it arrived, nobody has signed."))?,
+        false => line(format_args!(
+            "Verified: you sent this letter, and it arrived as it is here. Signed receipts:"
+        ))?,
+    }
+    for receipt in receipts {
         line(format_args!(
             "  {} ({}) kept it in the hour from {}",
             clean(text(&receipt["shown"])),
             text(&receipt["reader"]),
             text(&receipt["kept"])
+        ))?;
+    }
+    if !custody.is_empty() {
+        line(format_args!(
+            "Signed by holders, about the letter as it was sealed (that it is this one, your node noted):"
+        ))?;
+    }
+    for one in custody {
+        line(format_args!(
+            "  kept by a holder until {}, from {}\n    (drop {})",
+            text(&one["until"]),
+            text(&one["from"]),
+            text(&one["drop"])
         ))?;
     }
     Ok(())

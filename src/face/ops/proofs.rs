@@ -1,17 +1,18 @@
-//! Receipts for letters that were sent, and prekeys for other programs.
+//! Receipts for letters that were sent, what holders signed about them, and prekeys for other programs.
 
 use super::Office;
 use crate::face::cli::exit::{Exit, Failure};
 use crate::face::cli::household::store_failure;
 use crate::model::seal::{PublicPrekey, age_keys};
-use crate::model::statement::{Receipt, Signed, Verified};
+use crate::model::statement::{Custody, Receipt, Signed, Verified};
 use serde_json::{Value, json};
 
 /// Most letters that one question names: what a saved letter may have been.
 const DIGESTS_MAX: usize = 16;
 
 impl Office {
-    /// The receipts for the letter with one of these digests, each verified anew.
+    /// The receipts for the letter with one of these digests, and what drops signed when they took it; each is
+    /// verified anew.
     pub(super) async fn receipts(&self, digests: &[String]) -> Result<Value, Failure> {
         let people = self.people().await?;
         let own = self.desk.identity().onion();
@@ -23,16 +24,19 @@ impl Office {
                 .ok_or_else(|| Failure::new(Exit::Usage, "a digest has 64 hexadecimal digits"))?;
             let kept = self.desk.store().read(move |rx| rx.receipts().of(&digest)).await;
             for bytes in kept.map_err(store_failure)? {
+                let custody = custody(&bytes).map(|custody| custody_row(&custody, &digest));
                 // They were judged by the time at which they came when they came.
                 let receipt: Option<Verified<Receipt>> =
                     Signed::parse(bytes.into_vec()).and_then(|signed| signed.verify(None)).ok();
                 let ours = |receipt: &Verified<Receipt>| receipt.author == own && receipt.digest == digest;
-                let Some(receipt) = receipt.filter(ours) else { continue };
-                rows.push(json!({
-                    "reader": receipt.author().host(), "shown": people.name(&receipt.author()),
-                    "id": receipt.id.to_hex(), "kept": receipt.made.rfc5322(),
-                    "sha256": data_encoding::HEXLOWER.encode(&digest),
-                }));
+                let receipt = receipt.filter(ours).map(|receipt| {
+                    json!({
+                        "kind": "receipt", "reader": receipt.author().host(),
+                        "shown": people.name(&receipt.author()),
+                        "id": receipt.id.to_hex(), "kept": receipt.made.rfc5322(), "sha256": hex(&digest),
+                    })
+                });
+                rows.extend(receipt.or(custody));
             }
         }
         Ok(json!(rows))
@@ -61,4 +65,22 @@ impl Office {
         }
         value
     }
+}
+
+/// What a drop signed when it took the letter, if it is that.
+fn custody(bytes: &[u8]) -> Option<Verified<Custody>> {
+    Signed::parse(bytes.to_vec()).and_then(|signed| signed.verify(None)).ok()
+}
+
+/// Names the sealed letter: that it is this one inside, only our own node knows.
+fn custody_row(custody: &Verified<Custody>, digest: &[u8; 32]) -> Value {
+    json!({
+        "kind": "custody", "drop": custody.author().host(), "from": custody.made.rfc5322(),
+        "until": custody.kept_until.rfc5322(), "size": custody.size,
+        "sealed_sha256": hex(&custody.digest), "sha256": hex(digest),
+    })
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    data_encoding::HEXLOWER.encode(digest)
 }

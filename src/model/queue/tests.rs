@@ -28,7 +28,7 @@ fn frozen(now: UnixTime) -> Moment {
 
 fn kept(settled: Settled) -> (Entry, bool) {
     match settled {
-        Settled::Keep { entry, notice } => (entry, notice),
+        Settled::Keep { entry, notice } => (*entry, notice),
         other => panic!("kept, not {other:?}"),
     }
 }
@@ -267,7 +267,7 @@ proptest! {
             let at = if agrees { agreed(truth) } else { frozen(UnixTime(truth.0.saturating_add_signed(wrong_by))) };
             let since = at.agreed.zip(first_agreed).map(|(now, first): (UnixTime, UnixTime)| now.since(first));
             match settle(waiting, at, outcome.clone(), at, &mut generator) {
-                Settled::Keep { entry, .. } => waiting = entry,
+                Settled::Keep { entry, .. } => waiting = *entry,
                 Settled::Return(Reason::Expired { .. }) => {
                     prop_assert!(since.is_some_and(|since| since >= DEADLINE));
                     prop_assert!(outcome != Outcome::NetworkDown);

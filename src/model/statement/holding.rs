@@ -1,5 +1,5 @@
-//! What guest, holder and depositor sign: wishes, promises, custody; and what a reader's node says of a held letter
-//! that it does not take.
+//! What guest, holder and depositor sign: wishes, promises, custody; what a reader's node says of a held letter that it
+//! does not take, and what an author's says of one that is too large to be held.
 
 use super::certificate::Certificate;
 use super::error::StatementError;
@@ -95,6 +95,26 @@ pub struct Refusal {
     pub made: UnixTime,
 }
 
+/// A letter for the reader waits with its author: too large for a holder, it comes when both are there.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// For whom the letter is.
+    #[serde(with = "onion_field")]
+    pub reader: OnionAddress,
+    /// The letter's id.
+    pub id: LetterId,
+    /// Its length, in bytes.
+    pub size: u64,
+    /// When it was made, rounded down to the hour.
+    pub made: UnixTime,
+}
+
+impl Announcement {
+    fn check_fields(&self) -> Result<(), StatementError> {
+        Ok(())
+    }
+}
+
 impl HolderWish {
     fn check_fields(&self) -> Result<(), StatementError> {
         check_terms(self.bytes, self.days)?;
@@ -171,6 +191,8 @@ statement!(HolderWish, "holder-wish", SignedBy::Device(Certificate::STATEMENTS),
 statement!(HolderPromise, "holder-promise", SignedBy::Device(Certificate::STATEMENTS), SMALL_LEN_MAX);
 statement!(Custody, "custody", SignedBy::Identity, SMALL_LEN_MAX);
 statement!(Refusal, "refusal", SignedBy::Device(Certificate::LETTERS), SMALL_LEN_MAX);
+statement!(Announcement, "announcement", SignedBy::Device(Certificate::STATEMENTS), SMALL_LEN_MAX);
+impl Standalone for Announcement {}
 impl Standalone for HolderWish {}
 impl Standalone for HolderPromise {}
 impl Standalone for Custody {}

@@ -30,7 +30,7 @@ pub use card::{Card, Prekey, Succession};
 pub use certificate::Certificate;
 pub use errands::{Delegation, Invite, Receipt};
 pub use error::StatementError;
-pub use holding::{Custody, HolderPromise, HolderWish, Refusal};
+pub use holding::{Announcement, Custody, HolderPromise, HolderWish, Refusal};
 pub use letter::LetterStatement;
 pub use recovery::{Revocation, Successor};
 pub use route::{Drop, Route};
@@ -48,7 +48,7 @@ pub const LETTER_LEN_MAX: usize = 96 * 1024;
 const SMALL_LEN_MAX: usize = 4 * 1024;
 
 /// The words of all kinds that this program knows.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     Certificate::KIND,
     Card::KIND,
     Route::KIND,
@@ -63,6 +63,7 @@ pub const KINDS: [&str; 15] = [
     HolderWish::KIND,
     HolderPromise::KIND,
     Custody::KIND,
+    Announcement::KIND,
     Refusal::KIND,
 ];
 

@@ -369,6 +369,55 @@ mod tests {
     }
 
     #[test]
+    fn letters_are_left_at_drops_and_collected_there_and_at_nodes() {
+        let (id, token) = ("1d".repeat(16), format!("{}00{}", "2a".repeat(20), "2a".repeat(16)));
+        let letter = LetterId([0x1d; 16]);
+        let deposit =
+            format!("MAIL FROM:<> SIZE=9 BODY=SEALED KEY=0123456789abcdef LETTER={id} TOKEN={token}");
+        let Ok(Command::Mail(mail)) = super::parse(deposit.as_bytes(), Words::Drops) else {
+            panic!("no MAIL")
+        };
+        assert_eq!((mail.token, mail.letter), (Token::from_hex(&token), Some(letter)));
+        let recall = format!("recall {id} {token}");
+        let taken = Take { letter, offset: u64::MAX, max: 1 };
+        let read = |line: &str, words| super::parse(line.as_bytes(), words).map_err(|reply| reply.code);
+        assert_eq!(read(&taken.line(), Words::Nodes), Ok(Command::Take(taken)));
+        assert_eq!(read(&format!("drop {id} {id}"), Words::Nodes), Ok(Command::Drop(vec![letter; 2])));
+        assert_eq!(read("held", Words::Drops), Ok(Command::Held(None)));
+        assert_eq!(read(&recall, Words::Drops).map(|_| ()), Ok(()));
+        let twelve = format!("DROP{}", format!(" {id}").repeat(limits::DROP_LETTERS_MAX));
+        assert!(twelve.len() + 2 <= limits::COMMAND_LEN_MAX && read(&twelve, Words::Drops).is_ok());
+        for (line, at_drop, at_node, for_programs) in [
+            (&deposit[..], 0, 555, 555),
+            (&recall, 0, 500, 500),
+            ("HELD", 0, 0, 500),
+            ("CARD", 500, 0, 500),
+            ("ETRN x", 500, 0, 0),
+            ("MAIL FROM:<> BODY=8BITMIME", 555, 0, 0),
+            ("MAIL FROM:<> SMTPUTF8", 555, 0, 0),
+            ("HELD 1d", 501, 501, 500),
+            (&format!("TAKE {id} 0 262145"), 501, 501, 500),
+            (&format!("TAKE {id} 0 0"), 501, 501, 500),
+            (&format!("TAKE {id} 0"), 501, 501, 500),
+            (&format!("TAKE {id} 0 1 1"), 501, 501, 500),
+            (&format!("TAKE {id} +0 1"), 501, 501, 500),
+            (&format!("{twelve} {id}"), 501, 501, 500),
+            ("DROP", 501, 501, 500),
+            (&format!("RECALL {id} {}", &token[1..]), 501, 500, 500),
+            (&deposit.replace("LETTER", "SIZE"), 501, 501, 555),
+            (&deposit.replace("BODY=SEALED KEY=0123456789abcdef ", ""), 501, 555, 555),
+            (&format!("{deposit} TOKEN={token}"), 501, 555, 555),
+            (&deposit.replace("TOKEN=2a", "TOKEN=2"), 501, 555, 555),
+        ] {
+            for (words, code) in
+                [(Words::Drops, at_drop), (Words::Nodes, at_node), (Words::Programs, for_programs)]
+            {
+                assert_eq!(read(line, words).err().unwrap_or(0), code, "{line} {words:?}");
+            }
+        }
+    }
+
+    #[test]
     fn an_absurd_size_is_large_and_never_small() {
         let Ok(Command::Mail(mail)) = parse(b"MAIL FROM:<> SIZE=99999999999999999999") else {
             panic!("no MAIL")
@@ -448,15 +497,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_line_is_answered_without_panic(line in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = parse(&line);
+            let _ = (parse(&line), super::parse(&line, Words::Drops));
             prop_assert!(len_max(&line) >= limits::COMMAND_LEN_MAX);
         }
 
         #[test]
         fn any_argument_is_answered_without_panic(
-            verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO|CARD) ?", rest in "[ -~]{0,60}"
+            verb in "(MAIL FROM:|RCPT TO:|BDAT|AUTH|EHLO|CARD|HELD|TAKE|DROP|RECALL) ?", rest in "[ -~]{0,60}"
         ) {
-            let _ = parse(format!("{verb}{rest}").as_bytes());
+            let _ = super::parse(format!("{verb}{rest}").as_bytes(), Words::Drops);
         }
     }
 }

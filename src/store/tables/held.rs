@@ -354,7 +354,7 @@ impl<'a, 't> HeldMut<'a, 't> {
 
     /// Its author calls a letter back, with the token spent on it. `false`: the token was not spent on it.
     pub fn recall(&self, mailbox: MailboxId, token: &Token, id: &LetterId) -> Result<bool, StoreError> {
-        if !self.spent(mailbox, token)?.is_some_and(|spent| spent.id() == *id) {
+        if self.spent(mailbox, token)?.is_none_or(|spent| spent.id() != *id) {
             return Ok(false);
         }
         if let Some(no) = self.number(mailbox, id)?

@@ -1,7 +1,7 @@
 //! Older stores open, newer ones are refused. `tests/fixtures/store-1` was made by schema 1: one submission, one
 //! delivery (`script`), and three more letters seen, before `seen_by_time` was there. `tests/fixtures/store-2` was made
-//! by schema 2: the same script, and a mailbox Requests of the person's own with one letter; `tests/fixtures/store-3` by
-//! schema 3: the script, three more letters seen, and a peer.
+//! by schema 2: the same script, and a mailbox Requests of the person's own with one letter; `tests/fixtures/store-3`
+//! by schema 3: the script, three more letters seen, and a peer.
 
 use super::script::{Answer, author, deliver, judge};
 use super::*;

@@ -1,5 +1,6 @@
 //! Every target: what foreigners can say to a node, and what they can leave on its disk.
 //!
+//! * `holders`: the client that hears what a drop holds
 //! * `smtp`: both server ports, the client that hears a server's replies, addresses, SASL
 //! * `imap`: the conversation, commands, names and patterns
 //! * `letters`: headers on their way in and out, the structure of MIME, what is shown of it
@@ -7,6 +8,7 @@
 //! * `keeps`: the store's files, its records, the vault, requests on the control socket
 //! * `statements`: their CBOR and wrapping, and the fields of those that are signed by whoever sends them
 
+mod holders;
 mod imap;
 mod keeps;
 mod letters;
@@ -21,6 +23,7 @@ use rand::rngs::StdRng;
 pub(crate) fn all() -> Vec<Target> {
     [
         smtp::targets(),
+        holders::targets(),
         imap::targets(),
         letters::targets(),
         seals::targets(),

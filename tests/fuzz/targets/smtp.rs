@@ -14,7 +14,7 @@ use onionskin::model::seal::PrekeyId;
 use onionskin::protocol::sasl::{Entropy, Exchange, Mechanism, Progress, Verifier};
 use onionskin::protocol::smtp::client::{self, Client, Outgoing, Prove};
 use onionskin::protocol::smtp::server::{self, Envelope, Role, Server};
-use onionskin::protocol::smtp::{Reply, ReversePath, limits};
+use onionskin::protocol::smtp::{HeldLetter, Reply, ReversePath, limits};
 use rand::rngs::StdRng;
 
 pub(super) fn targets() -> Vec<Target> {
@@ -22,6 +22,7 @@ pub(super) fn targets() -> Vec<Target> {
         |name, seeds, run| Target { name, seeds, words: COMMANDS, run, brief: 4000, len_max: 16 * 1024 };
     vec![
         server("smtp-onion", || traces("smtp", "onion", ["C: ", "c: "]), at_onion),
+        server("smtp-drop", || traces("smtp", "drop", ["C: ", "c: "]), at_drop),
         server("smtp-submission", || traces("smtp", "submission", ["C: ", "c: "]), at_submission),
         Target {
             name: "smtp-client",
@@ -62,6 +63,15 @@ const COMMANDS: &[&str] = &[
     "CARD 7\r\n",
     "CARD ",
     " SIZE=3 BODY=SEALED KEY=0123456789abcdef\r\n",
+    "MAIL FROM:<> SIZE=3 BODY=SEALED KEY=0123456789abcdef LETTER=1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d TOKEN=",
+    "RCPT TO:<m0123456789abcdef@",
+    "2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a000002e002823d26f9d802c38545c3584b531a5aea",
+    "RECALL 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d ",
+    "HELD\r\n",
+    "HELD 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\r\n",
+    "TAKE 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 0 262144\r\n",
+    "TAKE 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 3 9\r\n",
+    "DROP 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\r\n",
     " BODY=SEALED",
     " KEY=",
     "AUTH PLAIN ",
@@ -99,6 +109,7 @@ const REPLIES: &[&str] = &[
     "355 262208 x\r\n",
     "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\r\n",
     "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0 CARD SEALED\r\n",
+    "250 ONIONSKIN 1 c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0 DROP\r\n",
     "250-2.0.0 Card\r\n",
     "250-2.0.0 RECEIPT YWJj\r\n",
     "250 2.0.0 RECEIPT ZGVm\r\n",
@@ -135,6 +146,8 @@ const SASL: &[&str] = &[
     "a=bob",
 ];
 
+/// Every letter that is held.
+const KEPT: &[u8] = b"age-encryption.org/v1\r\n";
 /// What is here of each letter whose id is odd.
 const HELD: &[u8] = b"From: x\r";
 /// So many things a client is given to do, and this one is CARD.
@@ -153,6 +166,8 @@ struct Seen {
     suspended: Vec<Vec<u8>>,
     proved: Vec<OnionAddress>,
     etrns: Vec<OnionAddress>,
+    /// Who asked for what is held.
+    collectors: Vec<OnionAddress>,
     users: Vec<String>,
 }
 
@@ -176,6 +191,10 @@ fn at_submission(wire: &[u8], rng: &mut StdRng) -> u64 {
     )
 }
 
+fn at_drop(wire: &[u8], rng: &mut StdRng) -> u64 {
+    at_port(|| Role::Drop { onion: onion(3), cookie: [0xc0; 16] }, wire, rng)
+}
+
 /// The same is heard, kept and answered however the bytes are split, and nothing is kept that may not be.
 fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
     let whole = hear(role(), &wire.chunks(limits::READ_LEN_MAX).collect::<Vec<_>>());
@@ -187,11 +206,15 @@ fn at_port(role: fn() -> Role, wire: &[u8], rng: &mut StdRng) -> u64 {
     assert!(text.len() <= 1024 * (commands + 4), "{} bytes answer {commands} lines", text.len());
     assert!(text.split_terminator("\r\n").all(|line| line.len() <= 510 && line.is_ascii()));
     let is_onion = matches!(role(), Role::Onion { .. });
+    let is_drop = matches!(role(), Role::Drop { .. });
+    assert!(whole.collectors.iter().all(|who| whole.proved.contains(who)), "collected without a proof");
     for (envelope, content) in &whole.letters {
-        assert!(envelope.letter.is_none() || envelope.proved.is_some());
+        assert!(envelope.letter.is_none() || envelope.proved.is_some() || is_drop);
+        assert!(envelope.deposit.is_some() == is_drop);
+        assert!(!is_drop || envelope.proved.is_none() && envelope.from == ReversePath::Null);
         assert!(envelope.held == 0 || envelope.letter.is_some() && content.starts_with(HELD));
         if envelope.sealed.is_some() {
-            assert!(is_onion && envelope.recipients.as_slice().len() == 1 && !envelope.utf8);
+            assert!((is_onion || is_drop) && envelope.recipients.as_slice().len() == 1 && !envelope.utf8);
             assert_eq!(envelope.size_hint, Some(content.len() as u64), "not as many bytes as SIZE said");
             continue;
         }
@@ -251,12 +274,39 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
             },
             server::Step::Checkpoint(checkpoint) => {
                 let sending = checkpoint.sending();
-                let fits = sending.sealed.is_none() && sending.size >= HELD.len() as u64;
+                let anonymous = matches!(sending.from, server::Bringer::Token(_));
+                let fits = (sending.sealed.is_none() || anonymous) && sending.size >= HELD.len() as u64;
                 let here = if fits && sending.letter.0[0] % 2 == 1 { HELD } else { &[] };
                 let (len, after_cr) = (here.len() as u64, !here.is_empty());
                 checkpoint.answer(Some(server::Held { len, after_cr }));
                 assert!(held.replace(here).is_none(), "two letters at once");
             }
+            server::Step::Deposit(asked) if asked.deposit().token.class == 0 => {
+                asked.refuse(Reply::new(552, 3, 4, "too large"));
+            }
+            server::Step::Deposit(asked) => asked.take(),
+            server::Step::Held(asked) => {
+                seen.collectors.push(asked.who());
+                let (letter, key) = (LetterId([0x1d; 16]), PrekeyId([1; 8]));
+                let held = HeldLetter { letter, size: KEPT.len() as u64, key, token: None };
+                let more = asked.after().is_none();
+                asked.answer(&[held], more);
+            }
+            server::Step::Take(asked) => {
+                seen.collectors.push(asked.who());
+                let take = asked.take();
+                let at = usize::try_from(take.offset).unwrap_or(usize::MAX).min(KEPT.len());
+                asked.answer(&KEPT[at..KEPT.len().min(at + take.max)]);
+            }
+            server::Step::Drop(asked) => {
+                seen.collectors.push(asked.who());
+                assert!((1..=limits::DROP_LETTERS_MAX).contains(&asked.letters().len()));
+                asked.done();
+            }
+            server::Step::Recall(asked) if asked.token().class == 0 => {
+                asked.refuse(Reply::new(550, 7, 1, "no"));
+            }
+            server::Step::Recall(asked) => asked.done(),
             server::Step::Begin(begin) if begin.envelope().sealed.is_some_and(|key| key.0[0] % 2 == 0) => {
                 begin.refuse(Reply::STALE_KEY);
             }

@@ -175,6 +175,10 @@ pub(super) fn refusal() -> Refusal {
     Refusal { author: onion(2), id: LetterId([5; 16]), digest: [6; 32], code: 552, text, made: MADE }
 }
 
+pub(super) fn announcement() -> Announcement {
+    Announcement { reader: onion(2), id: LetterId([5; 16]), size: 50 << 20, made: MADE }
+}
+
 /// Every kind once: its word and the whole statement.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let by = device();
@@ -195,6 +199,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("holder-wish", sign_as_device(&by, &wish()).unwrap().into_bytes()),
         ("holder-promise", sign_as_device(&by, &promise()).unwrap().into_bytes()),
         ("custody", sign_as_identity(&ann, &custody()).unwrap().into_bytes()),
+        ("announcement", sign_as_device(&by, &announcement()).unwrap().into_bytes()),
         ("refusal", sign_as_device(&by, &refusal()).unwrap().into_bytes()),
     ]
 }
@@ -225,6 +230,7 @@ pub(super) fn judge(kind: &str, bytes: &[u8], at: Option<UnixTime>) -> Result<On
         "holder-wish" => plain::<HolderWish>(bytes, at),
         "holder-promise" => plain::<HolderPromise>(bytes, at),
         "custody" => plain::<Custody>(bytes, at),
+        "announcement" => plain::<Announcement>(bytes, at),
         "refusal" => plain::<Refusal>(bytes, at),
         _ => verify_unknown(bytes, at).map(|peeked| peeked.author),
     }

@@ -80,8 +80,8 @@ pub struct Outgoing {
     /// The content is sealed with this key, so it may hold any byte, and goes by BODY=SEALED or not at all: to a server
     /// that does not take sealed letters nothing is sent ([`Outcome::Deferred`]). There should be one recipient.
     pub sealed: Option<PrekeyId>,
-    /// The letter is left at a drop, and this pays for it: it must be sealed, and the recipient is the mailbox. `from` is
-    /// not said. The session must be [`Config::anonymous`]; else, and to a server that is no drop, nothing is sent
+    /// The letter is left at a drop, and this pays for it: it must be sealed, and the recipient is the mailbox. `from`
+    /// is not said. The session must be [`Config::anonymous`]; else, and to a server that is no drop, nothing is sent
     /// ([`Outcome::Deferred`]).
     pub token: Option<Token>,
     /// Asks in the same flight for a Card newer than this sequence. The answer comes as [`Step::Card`] before the
@@ -277,14 +277,14 @@ impl Client {
         self.take_work(Work::Etrn)
     }
 
-    /// Asks what is held for us, oldest first, from behind this letter; answered by [`Step::Held`]. A server that does not
-    /// say HELD or DROP, or to which nothing can be proved, is answered for with 502, here and below.
+    /// Asks what is held for us, oldest first, from behind this letter; answered by [`Step::Held`]. A server that does
+    /// not say HELD or DROP, or to which nothing can be proved, is answered for with 502, here and below.
     pub fn ask_held(&mut self, after: Option<LetterId>) -> Result<(), Busy> {
         self.take_work(Work::Held(after))
     }
 
-    /// Asks for a stretch of a held letter; answered by [`Step::Taken`]. Up to [`limits::TAKES_MAX`] may be on their way
-    /// at once, and are answered in their order.
+    /// Asks for a stretch of a held letter; answered by [`Step::Taken`]. Up to [`limits::TAKES_MAX`] may be on their
+    /// way at once, and are answered in their order.
     pub fn take(&mut self, take: Take) -> Result<(), Busy> {
         self.add_take(take)
     }
@@ -296,8 +296,8 @@ impl Client {
         self.take_work(Work::Drop(Drops::new(letters)))
     }
 
-    /// Takes back a letter that was left at this drop for this token; answered by [`Step::Recalled`]. The session should
-    /// be [`Config::anonymous`]. A server that is no drop is answered for with 502.
+    /// Takes back a letter that was left at this drop for this token; answered by [`Step::Recalled`]. The session
+    /// should be [`Config::anonymous`]. A server that is no drop is answered for with 502.
     pub fn recall(&mut self, letter: LetterId, token: Token) -> Result<(), Busy> {
         self.take_work(Work::Recall(letter, token))
     }

@@ -121,6 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn a_drop_takes_deposits_and_holds_and_a_node_may_hold() {
+        let peer = |line: &str| {
+            let text = format!("x\nCHUNKING\nPIPELINING\nSIZE 9\n{line}");
+            let peer = Peer::from_ehlo(&Reply::bare(250, "").saying(text));
+            (peer.held, peer.drop, peer.takes_deposits(), peer.takes_sealed())
+        };
+        let cookie = "000102030405060708090a0b0c0d0e0f";
+        assert_eq!(peer(&format!("ONIONSKIN 1 {cookie} DROP")), (true, true, true, false));
+        assert_eq!(peer(&format!("ONIONSKIN 1 {cookie} CARD SEALED HELD")), (true, false, false, true));
+        let none = (false, false, false, false);
+        assert_eq!(peer(&format!("ONIONSKIN 1 {cookie} drop held DROPS HELD=1")), none);
+        assert_eq!(peer(&format!("ONIONSKIN 2 {cookie} DROP HELD\nDROP\nHELD")), none);
+        let text = format!("x\nCHUNKING\nPIPELINING\nONIONSKIN 1 {cookie} DROP");
+        assert!(!Peer::from_ehlo(&Reply::bare(250, "").saying(text)).takes_deposits());
+    }
+
+    #[test]
     fn a_sealed_letter_needs_all_that_it_is_sent_with() {
         let words = ["CHUNKING", "PIPELINING", "SIZE", "ONIONSKIN 1 000102030405060708090a0b0c0d0e0f SEALED"];
         for missing in words {

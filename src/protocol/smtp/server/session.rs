@@ -281,7 +281,7 @@ impl Server {
         let mail = "\nPIPELINING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";
         match &self.config.role {
             Role::Onion { cookie, .. } => {
-                format!("{mail} {size}\nCHECKPOINT\nETRN{}", rest(cookie, "CARD SEALED HELD"))
+                format!("{mail} {size}\nCHECKPOINT\nETRN{}", rest(cookie, "CARD SEALED"))
             }
             Role::Drop { cookie, .. } => {
                 let mail = "\nPIPELINING\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";
