@@ -4,6 +4,7 @@
 //! repeats its run. A power cut in the midst of a disk's operation is noticed within [`LOOK_EVERY`]: until then the
 //! node answers that it cannot keep letters.
 
+use crate::in_paused_time;
 use crate::ledger::{self, Delay, Fate, Found, Ledger, Recipient, Submitted, Tally};
 use crate::trace::Trace;
 use crate::weather::{self, Turn};
@@ -102,12 +103,6 @@ pub(crate) fn live(wish: &Wish) -> Run {
         life.peace().await;
         life.count().await
     })
-}
-
-/// Runs on one thread, in time that passes when nobody has anything to do.
-pub(crate) fn in_paused_time<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the system gives what a runtime needs").block_on(future)
 }
 
 /// The world, and what is known about it.

@@ -157,16 +157,17 @@ fn in_parallel<W: Send + std::panic::RefUnwindSafe, R: Send>(
 
 /// The runs with a script that have this in their name.
 fn scripted(word: &str, faults: &mut Vec<String>) -> Vec<Done> {
+    let these = scenarios::ALL.into_iter().filter(|(name, _)| name.contains(word)).collect();
+    let ran = in_parallel(these, |(name, scenario)| {
+        let run = scenario();
+        println!("{name}: {}", run.columns());
+        run
+    });
     let mut runs = Vec::new();
-    for (name, scenario) in scenarios::ALL.iter().filter(|(name, _)| name.contains(word)) {
-        let begun = Instant::now();
-        match std::panic::catch_unwind(scenario) {
-            Ok(run) => {
-                let took = begun.elapsed();
-                println!("{name}: {}  {:.1} s", run.columns(), took.as_secs_f64());
-                runs.push(Done { name: (*name).into(), run, took });
-            }
-            Err(_) => faults.push(format!("{name}: broke off; see above")),
+    for ((name, _), run, took) in ran {
+        match run {
+            Some(run) => runs.push(Done { name: name.into(), run, took }),
+            None => faults.push(format!("{name}: broke off; see above")),
         }
     }
     runs
@@ -180,6 +181,12 @@ fn repeats(options: &Options, faults: &mut Vec<String>) {
     if traces.len() != 2 || traces[0] != traces[1] {
         faults.push(format!("seed {REPEATED_SEED} did not repeat its run: {traces:?}"));
     }
+}
+
+/// Runs on one thread, in time that passes when nobody has anything to do.
+pub(crate) fn in_paused_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("the system gives what a runtime needs").block_on(future)
 }
 
 fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {

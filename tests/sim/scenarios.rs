@@ -1,7 +1,8 @@
 //! Runs with a script, for what a random week cannot reach: the deadline of thirty days, on both of its sides, and every
 //! step of collecting.
 
-use crate::life::{Life, Run, in_paused_time};
+use crate::in_paused_time;
+use crate::life::{Life, Run};
 use crate::world::{AfterCrash, NodeId, days, hours, minutes};
 use onionskin::node::holders::Terms;
 use std::time::Duration;
