@@ -128,7 +128,6 @@ pub(crate) struct Life {
     crashes: usize,
     settled: Duration,
     faults: Vec<String>,
-    delays: Vec<Delay>,
     /// The network's true time when the run began, and that instant.
     began: (Instant, u64),
 }
@@ -140,7 +139,6 @@ impl Life {
         let began = (Instant::now(), true_time.map_or(0, |time| time.as_secs()));
         Self {
             world,
-            delays: Vec::new(),
             began,
             seed,
             rng: StdRng::seed_from_u64(seed),
@@ -556,7 +554,7 @@ impl Life {
                 self.read_all(id, &mut found).await;
             }
         }
-        self.delays = self.ledger.delays(&found, self.began, &self.clocks);
+        let delays = self.ledger.delays(&found, self.began, &self.clocks);
         let (mut tally, faults) = self.ledger.judge(&found, Instant::now());
         tally.lost += self.faults.len();
         self.faults.extend(faults);
@@ -573,7 +571,7 @@ impl Life {
             dials: counters.dials,
             cuts: counters.cuts,
             settled: self.settled,
-            delays: self.delays,
+            delays,
         }
     }
 
