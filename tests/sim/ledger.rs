@@ -183,6 +183,11 @@ impl Ledger {
         gone
     }
 
+    /// How many letters IMAP has shown of an INBOX so far.
+    pub(crate) fn shown(&self, id: NodeId) -> usize {
+        self.shown.range((id, 0)..=(id, u32::MAX)).count()
+    }
+
     /// Judges every letter, now. Gives the count and, in words, whatever is wrong.
     pub(crate) fn judge(&self, found: &Found, now: Instant) -> (Tally, Vec<String>) {
         let mut verdict = Verdict { found, now, tally: Tally::default(), faults: found.strange.clone() };

@@ -2,6 +2,7 @@
 //! comes to it, or behind the node's back in its own store. The depositor always hears that its letter was taken (but
 //! from who claims to be full), for the promise is signed before the lie begins.
 
+use crate::world::Between;
 use onion::{
     Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stream,
     Transport,
@@ -12,8 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf,
-    split,
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf,
+    WriteHalf, split,
 };
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -48,7 +49,7 @@ const UNDER_WAY: usize = 64 * 1024;
 
 impl Lie {
     /// What stands between the node and the network, if the lie is told there.
-    pub(crate) fn between(self) -> Option<fn(Arc<dyn Transport>) -> Arc<dyn Transport>> {
+    pub(crate) fn between(self) -> Option<Between> {
         match self {
             Self::Loses | Self::Full => None,
             Self::Delays => Some(|network| Arc::new(Lying { lie: Self::Delays, network })),
@@ -167,7 +168,7 @@ async fn stand_between(
 }
 
 /// What the caller says goes on to the node, but for what the lie is about.
-async fn hear<S: tokio::io::AsyncRead + AsyncWrite>(
+async fn hear<S: AsyncRead + AsyncWrite>(
     mut caller: BufReader<ReadHalf<Stream>>,
     node: &mut WriteHalf<S>,
     to_caller: &Mutex<WriteHalf<Stream>>,
@@ -205,14 +206,11 @@ async fn hear<S: tokio::io::AsyncRead + AsyncWrite>(
 }
 
 /// What the node answers goes back to the caller; who corrupts changes the last byte of every stretch of a letter.
-async fn answer<S: tokio::io::AsyncRead>(
+async fn answer<S: AsyncRead + AsyncWrite>(
     mut node: BufReader<ReadHalf<S>>,
     caller: &Mutex<WriteHalf<Stream>>,
     lie: Lie,
-) -> io::Result<()>
-where
-    S: AsyncWrite,
-{
+) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -4,6 +4,7 @@
 //! repeats its run. A power cut in the midst of a disk's operation is noticed within [`LOOK_EVERY`]: until then the
 //! node answers that it cannot keep letters.
 
+use crate::in_paused_time;
 use crate::ledger::{self, Delay, Fate, Found, Ledger, Recipient, Submitted, Tally};
 use crate::trace::Trace;
 use crate::weather::{self, Turn};
@@ -104,12 +105,6 @@ pub(crate) fn live(wish: &Wish) -> Run {
     })
 }
 
-/// Runs on one thread, in time that passes when nobody has anything to do.
-pub(crate) fn in_paused_time<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the system gives what a runtime needs").block_on(future)
-}
-
 /// The world, and what is known about it.
 pub(crate) struct Life {
     pub(crate) world: World,
@@ -133,7 +128,6 @@ pub(crate) struct Life {
     crashes: usize,
     settled: Duration,
     faults: Vec<String>,
-    delays: Vec<Delay>,
     /// The network's true time when the run began, and that instant.
     began: (Instant, u64),
 }
@@ -145,7 +139,6 @@ impl Life {
         let began = (Instant::now(), true_time.map_or(0, |time| time.as_secs()));
         Self {
             world,
-            delays: Vec::new(),
             began,
             seed,
             rng: StdRng::seed_from_u64(seed),
@@ -561,7 +554,7 @@ impl Life {
                 self.read_all(id, &mut found).await;
             }
         }
-        self.delays = self.ledger.delays(&found, self.began, &self.clocks);
+        let delays = self.ledger.delays(&found, self.began, &self.clocks);
         let (mut tally, faults) = self.ledger.judge(&found, Instant::now());
         tally.lost += self.faults.len();
         self.faults.extend(faults);
@@ -578,7 +571,7 @@ impl Life {
             dials: counters.dials,
             cuts: counters.cuts,
             settled: self.settled,
-            delays: self.delays,
+            delays,
         }
     }
 

@@ -83,6 +83,10 @@ fn simulate(options: &Options) -> ExitCode {
         let done = networks::asked(options, seed, &mut faults);
         return report(&done, &faults, started.elapsed());
     }
+    if let Some(word) = &options.script {
+        let done = scripted(word, &mut faults);
+        return report(&done, &faults, started.elapsed());
+    }
     let mut done = Vec::new();
     let seeds = match options.seed {
         Some(seed) => (0..options.seeds.unwrap_or(1)).map(|n| seed.wrapping_add(n)).collect(),
@@ -96,7 +100,7 @@ fn simulate(options: &Options) -> ExitCode {
     let wishes = seeds.iter().map(|&seed| options.wish(seed)).collect();
     done.extend(weeks(wishes, &mut faults));
     if options.seed.is_none() && options.seeds.is_none() {
-        done.extend(scripted(&mut faults));
+        done.extend(scripted("", &mut faults));
         repeats(options, &mut faults);
         let small = [FIXED_SEEDS[0], fresh_seeds(1)[0]];
         println!("networks: seeds {small:?}");
@@ -151,18 +155,19 @@ fn in_parallel<W: Send + std::panic::RefUnwindSafe, R: Send>(
     done.into_iter().map(|(_, one, ran, took)| (one, ran, took)).collect()
 }
 
-/// The runs with a script.
-fn scripted(faults: &mut Vec<String>) -> Vec<Done> {
+/// The runs with a script that have this in their name.
+fn scripted(word: &str, faults: &mut Vec<String>) -> Vec<Done> {
+    let these = scenarios::ALL.into_iter().filter(|(name, _)| name.contains(word)).collect();
+    let ran = in_parallel(these, |(name, scenario)| {
+        let run = scenario();
+        println!("{name}: {}", run.columns());
+        run
+    });
     let mut runs = Vec::new();
-    for (name, scenario) in scenarios::ALL {
-        let begun = Instant::now();
-        match std::panic::catch_unwind(scenario) {
-            Ok(run) => {
-                let took = begun.elapsed();
-                println!("{name}: {}  {:.1} s", run.columns(), took.as_secs_f64());
-                runs.push(Done { name: name.into(), run, took });
-            }
-            Err(_) => faults.push(format!("{name}: broke off; see above")),
+    for ((name, _), run, took) in ran {
+        match run {
+            Some(run) => runs.push(Done { name: name.into(), run, took }),
+            None => faults.push(format!("{name}: broke off; see above")),
         }
     }
     runs
@@ -176,6 +181,12 @@ fn repeats(options: &Options, faults: &mut Vec<String>) {
     if traces.len() != 2 || traces[0] != traces[1] {
         faults.push(format!("seed {REPEATED_SEED} did not repeat its run: {traces:?}"));
     }
+}
+
+/// Runs on one thread, in time that passes when nobody has anything to do.
+pub(crate) fn in_paused_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("the system gives what a runtime needs").block_on(future)
 }
 
 fn report(done: &[Done], faults: &[String], took: Duration) -> ExitCode {

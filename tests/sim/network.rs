@@ -5,9 +5,10 @@
 //! In the first hours everybody is there: friends meet, ask each other to keep letters, and exchange a first letter, which
 //! brings their Routes. What is written then is no part of the delays.
 
+use crate::in_paused_time;
 use crate::ledger::Delay;
 use crate::liars::{self, Lie};
-use crate::life::{End, Life, Run, in_paused_time};
+use crate::life::{End, Life, Run};
 use crate::presence::{self, Habit};
 use crate::weather::{self, Turn};
 use crate::world::{NodeId, hours, minutes};

@@ -16,6 +16,7 @@ scripts/sim --holders H|--plots DIR [--liars P] [--hours-online H] [--seed N] [-
   --hours-online H
               hours that a laptop or a phone is online on a day, 1 to 16 (6)
   --plots DIR 0 to 3 holders, each with 2, 6 and 12 hours online; two plots are written to DIR
+  --script W  the runs with a script that have W in their name
   --trace     tell what happens, line by line
 Without --seed and --seeds: the fixed seeds, two fresh ones, the runs with a script, and one seed twice.";
 
@@ -30,6 +31,7 @@ pub(crate) struct Options {
     liars: Option<u64>,
     hours_online: Option<u64>,
     pub(crate) plots: Option<String>,
+    pub(crate) script: Option<String>,
     trace: bool,
 }
 
@@ -95,6 +97,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String>
             "--liars" => options.liars = number(0, 50)?,
             "--hours-online" => options.hours_online = number(1, 16)?,
             "--plots" => options.plots = Some(args.next().ok_or("--plots wants a folder")?),
+            "--script" => options.script = Some(args.next().ok_or("--script wants a word of a name")?),
             "--trace" => options.trace = true,
             "--help" | "-h" => return Ok(Asked::Told(USAGE.into())),
             "--list" => return Ok(Asked::Told("sim: test\n\n1 test, 0 benchmarks".into())),

@@ -14,7 +14,7 @@ const AWAKE: Duration = hours(16);
 /// Fewest and most times that a laptop is opened on a day.
 const OPENED: std::ops::RangeInclusive<u32> = 1..=3;
 /// The same for a phone.
-const LOOKED: std::ops::RangeInclusive<u32> = 8..=16;
+const LOOKED: std::ops::RangeInclusive<u32> = 5..=10;
 
 /// What a person's node runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
