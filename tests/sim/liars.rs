@@ -1,6 +1,6 @@
-//! Holders that lie. Their nodes are the real program; the lie is told outside of it, on the wire between a drop and who
-//! comes to it, or behind the node's back in its own store. The depositor always hears that its letter was taken (but
-//! from who claims to be full), for the promise is signed before the lie begins.
+//! Holders that lie. Their nodes are the real program; the lie is told outside of it, on the wire between a drop and
+//! who comes to it, or behind the node's back in its own store. The depositor always hears that its letter was taken
+//! (but from who claims to be full), for the promise is signed before the lie begins.
 
 use crate::world::Between;
 use onion::{

@@ -57,7 +57,8 @@ impl Run {
             self.tally;
         format!(
             "letters={letters} delivered={delivered} returned={returned} unconfirmed={unconfirmed} lost={lost} \
-             duplicated={duplicated} unanswered={unanswered} refused={refused} crashes={} dials={} cuts={} settled={}s trace={}",
+             duplicated={duplicated} unanswered={unanswered} refused={refused} crashes={} dials={} cuts={} \
+             settled={}s trace={}",
             self.crashes,
             self.dials,
             self.cuts,

@@ -1,9 +1,9 @@
-//! A network of people who are online by a schedule of their own and keep letters for each other. Some of those who keep
-//! letters lie (`liars`); machines crash, clocks jump, the network splits. Then the faults stop, everybody stays online,
-//! and every letter must be somewhere.
+//! A network of people who are online by a schedule of their own and keep letters for each other. Some of those who
+//! keep letters lie (`liars`); machines crash, clocks jump, the network splits. Then the faults stop, everybody stays
+//! online, and every letter must be somewhere.
 //!
-//! In the first hours everybody is there: friends meet, ask each other to keep letters, and exchange a first letter, which
-//! brings their Routes. What is written then is no part of the delays.
+//! In the first hours everybody is there: friends meet, ask each other to keep letters, and exchange a first letter,
+//! which brings their Routes. What is written then is no part of the delays.
 
 use crate::in_paused_time;
 use crate::ledger::Delay;

@@ -1,5 +1,5 @@
-//! Runs with a script, for what a random week cannot reach: the deadline of thirty days, on both of its sides, and every
-//! step of collecting.
+//! Runs with a script, for what a random week cannot reach: the deadline of thirty days, on both of its sides, and
+//! every step of collecting.
 
 use crate::in_paused_time;
 use crate::life::{Life, Run};
@@ -82,8 +82,8 @@ fn back_on_day_29() -> Run {
     })
 }
 
-/// Carol keeps letters for Bob, who is never there when Ann is. Each time he collects, his power goes a few operations of
-/// his disk later than the time before; what Ann wrote must be there when he is back, though she is not.
+/// Carol keeps letters for Bob, who is never there when Ann is. Each time he collects, his power goes a few operations
+/// of his disk later than the time before; what Ann wrote must be there when he is back, though she is not.
 fn power_goes_while_collecting() -> Run {
     in_paused_time(async {
         let (mut life, ann, bob) = acquainted(42).await;
