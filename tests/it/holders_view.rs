@@ -5,10 +5,12 @@
 
 use crate::holders::{Held, becomes_holder, held};
 use crate::world::{NodeId, World, arrived, minutes, pass};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use onion::{
     Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stream,
     Transport,
 };
+use sha2::Sha256;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -242,4 +244,47 @@ async fn each_letter_takes_a_way_of_its_own_to_a_drop() {
     assert_eq!(dials, 3, "{paths:?}");
     let fresh = paths.windows(2).filter(|pair| *pair == ["leave", "dial"]).count();
     assert_eq!(fresh, dials, "before each dial the way of the last one was left: {paths:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holder_cannot_compute_the_names_of_tokens() {
+    let _turn = TURN.lock().await;
+    let (mut story, _) = begin(24).await;
+    story.world.write(story.ann, story.bob, "whose token?").await.taken();
+    pass(minutes(5)).await;
+    let (_, record, letters) = held(&story.world, story.holders[0]).await;
+    let own = story.world.onion(story.ann);
+    let reader = story.world.onion(story.bob);
+    let route = story
+        .world
+        .node(story.ann)
+        .desk
+        .store()
+        .read(move |rx| rx.routes().get(&reader))
+        .await
+        .unwrap()
+        .unwrap();
+    // What Carol has: the key of the tokens, Ann's address, and as many tries as she likes.
+    let guess = |key: &[u8]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(b"onionskin/1 token nonce\0");
+        mac.update(own.public_key());
+        mac.update(&route.sequence.to_be_bytes());
+        let number = |number: u32| mac.clone().chain_update(number.to_be_bytes()).finalize().into_bytes();
+        (0..64).any(|at| number(at)[..16] == letters[0].nonce)
+    };
+    assert!(!guess(&record.key));
+    // Bob has what it takes.
+    let carol = story.world.onion(story.holders[0]);
+    story.world.start(story.bob).await;
+    let kept = story
+        .world
+        .node(story.bob)
+        .desk
+        .store()
+        .read(move |rx| rx.holders().get(&carol))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(guess(&kept.collector_seed));
 }
