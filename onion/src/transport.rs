@@ -3,7 +3,7 @@
 //! A `Transport` belongs to one identity: nothing of it (circuits, guards, state) is shared with another
 //! identity's. Implemented by `MemoryNetwork` and by arti; both answer a dial with the same four errors.
 
-use crate::OnionAddress;
+use crate::{ClientKey, OnionAddress};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +50,20 @@ pub trait Transport: Send + Sync {
     /// [`Transport::bootstrap`]. Its guards and introduction points are chosen apart from those of the identity's own
     /// service. Dropping the listener ends it.
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
+
+    /// As [`Transport::host`], for the holders of these keys only, of which there must be one: nobody else finds the
+    /// service, and a dial without such a key is [`DialError::Refused`]. Counted together with what `host` hosts.
+    ///
+    /// That the service is published is tested; whether it takes callers only its clients can tell.
+    fn host_for(
+        &self,
+        _key: HostKey,
+        _port: u16,
+        _clients: Vec<ClientKey>,
+    ) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        let error = ListenError::Ours("this network cannot restrict who finds an onion".into());
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.
     fn network_time(&self) -> Option<NetworkTime>;
@@ -148,6 +162,9 @@ pub enum ListenError {
     /// This transport already serves its own address, or the address is hosted elsewhere on this network.
     #[error("this address is already being served")]
     InUse,
+    /// A restricted service without a client: nobody could ever reach it.
+    #[error("an onion service for nobody cannot be hosted")]
+    NoClient,
     /// This transport hosts [`HOSTED_MAX`] services beside the identity's own already.
     #[error("no more than {HOSTED_MAX} onion services can be hosted beside the own one")]
     TooMany,
