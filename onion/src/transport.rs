@@ -7,6 +7,7 @@ use crate::{ClientKey, OnionAddress};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -204,7 +205,9 @@ impl fmt::Debug for Listener {
 
 /// A byte stream between two onions, whatever carries it. Writes may be buffered: flush. There is no half-close:
 /// `shutdown` ends both directions, and an end of stream is never proof that everything has arrived.
-pub struct Stream(Box<dyn Duplex>);
+///
+/// The lock is never taken: whoever has the stream to itself needs none, and with it others may share a reference.
+pub struct Stream(Mutex<Box<dyn Duplex>>);
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -212,7 +215,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 impl Stream {
     /// Wraps anything that reads and writes.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self(Box::new(io))
+        Self(Mutex::new(Box::new(io)))
+    }
+
+    fn inner(&mut self) -> Pin<&mut Box<dyn Duplex>> {
+        Pin::new(self.0.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -228,7 +235,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        self.inner().poll_read(cx, buf)
     }
 }
 
@@ -238,14 +245,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        self.inner().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        self.inner().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        self.inner().poll_shutdown(cx)
     }
 }

@@ -10,6 +10,7 @@ use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::contacts::Web;
 use crate::node::echo::Callers;
+use crate::node::guests::Guests;
 use crate::node::keyring::Keyring;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
@@ -40,6 +41,9 @@ pub struct Desk {
     pub(super) web: Web,
     /// Rung when other drops are to be hosted than before.
     pub(crate) drops_changed: Notify,
+    pub(super) guests: Guests,
+    /// Rung when others read here than before, or their logins are others.
+    pub(crate) guests_changed: Notify,
     /// Rung when holders are to be asked now for what they keep for us.
     pub(crate) collect_now: Notify,
     rng: Mutex<StdRng>,
@@ -71,6 +75,7 @@ impl Desk {
     ) -> Result<Self, StoreError> {
         let mut rng = StdRng::from_seed(seed);
         let keyring = Keyring::open(disk, key, &identity, &store, clock.now(), &mut rng).await?;
+        let guests = store.read(|rx| rx.guests().list()).await?;
         let folders = store
             .read(|rx| {
                 let find = |special| rx.mailboxes().special(special)?.ok_or(StoreError::NoMailbox);
@@ -96,6 +101,8 @@ impl Desk {
             callers: Callers::default(),
             web: Web::default(),
             drops_changed: Notify::new(),
+            guests: Guests::new(guests),
+            guests_changed: Notify::new(),
             collect_now: Notify::new(),
             rng: Mutex::new(rng),
         })

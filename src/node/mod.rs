@@ -6,7 +6,7 @@
 //! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
-//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts
+//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts; `guests`
 //! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
 mod affairs;
@@ -22,6 +22,7 @@ pub mod desk;
 mod dispatch;
 pub mod echo;
 mod errands;
+pub mod guests;
 pub mod holders;
 pub mod holding;
 mod housekeeping;
