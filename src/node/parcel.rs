@@ -15,6 +15,7 @@ use crate::node::receive::{self, Arriving, Screened};
 use crate::node::submit::{self, Leaving, Submitted};
 use crate::node::unsealing::{Opened, SignedHeader, Unsealing};
 use crate::protocol::smtp::Reply;
+use crate::store::guests::GuestRecord;
 use crate::store::{Body, LetterWriter, StoreError};
 use onion::OnionAddress;
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,8 @@ pub struct Parcel {
     unsealing: Option<Box<Unsealing>>,
     /// SHA-256 of what has come of a sealed letter.
     sealed_hash: Sha256,
+    /// The same letter for guest readers of ours, if we are its author.
+    copies: Vec<(GuestRecord, SealedSink)>,
     refused: Option<Reply>,
     /// So many bytes of the letter were taken, as they came.
     len: u64,
@@ -182,6 +185,7 @@ impl Parcel {
             stage,
             unsealing: None,
             sealed_hash: Sha256::new(),
+            copies: Vec::new(),
             refused: None,
             len: 0,
             last: 0,
@@ -212,6 +216,7 @@ impl Parcel {
             stage: Stage::Content { head, sink },
             unsealing,
             sealed_hash,
+            copies: Vec::new(),
             refused: None,
             len,
             last,
@@ -226,6 +231,7 @@ impl Parcel {
             stage: Stage::Kept,
             unsealing: None,
             sealed_hash: Sha256::new(),
+            copies: Vec::new(),
             refused: None,
             len: 0,
             last: 0,
@@ -330,6 +336,9 @@ impl Parcel {
         if let Kind::Arriving(arriving) = &mut self.kind {
             arriving.look_at(piece);
         }
+        for (_, copy) in &mut self.copies {
+            copy.write(piece).await.map_err(|error| self.desk.guest_reply(&error))?;
+        }
         sink.write(piece).await.map_err(|error| self.desk.guest_reply(&error))
     }
 
@@ -349,7 +358,11 @@ impl Parcel {
                 arriving.look_at(&header);
                 (Head::Arriving(Box::new(screened)), header)
             }
-            Kind::Leaving(leaving) => submit::prepare(&self.desk, leaving, block).await?,
+            Kind::Leaving(leaving) => {
+                let (head, header) = submit::prepare(&self.desk, leaving, block).await?;
+                self.copies = submit::copies(&self.desk, leaving, &header).await?;
+                (head, header)
+            }
             Kind::Depositing(_) => return Err(INTERNAL),
             Kind::Echo(call) => {
                 let seen = echo::screen(&self.desk, call, block).await?;
@@ -442,7 +455,12 @@ impl Parcel {
             }
             (Kind::Leaving(leaving), Head::Leaving(prepared), Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-                submit::keep(&self.desk, leaving, *prepared, body).await.map(Filed::Leaving)
+                let mut copies = Vec::new();
+                for (guest, copy) in self.copies {
+                    let copy = copy.finish().await.map_err(|error| self.desk.guest_reply(&error))?;
+                    copies.push((guest, copy));
+                }
+                submit::keep(&self.desk, leaving, *prepared, (body, copies)).await.map(Filed::Leaving)
             }
             (Kind::Depositing(depositing), Head::Depositing { hash }, Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
