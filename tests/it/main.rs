@@ -16,6 +16,7 @@ mod contacts;
 mod delegation;
 mod disks;
 mod echo;
+mod guests;
 mod happy_path;
 mod holders;
 mod holders_cli;
