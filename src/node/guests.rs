@@ -152,7 +152,8 @@ impl Desk {
     }
 
     /// Who reads at this address, and how many bytes there is room for; refused if it is nobody, or if a letter of
-    /// `size` bytes does not fit.
+    /// `size` bytes does not fit. One that may fit when others have gone is tried again: a 552 to RCPT is no last word
+    /// (RFC 5321 section 4.5.3.1.10).
     pub(crate) async fn may_reach_guest(
         &self,
         to: &MailAddress,
@@ -163,7 +164,13 @@ impl Desk {
         let read = self.store.read(move |rx| rx.mailboxes().get(mailbox)).await;
         let used = read.map_err(|error| self.guest_reply(&error))?.bytes;
         let room = guest.bytes.saturating_sub(used);
-        if guest::kept_len(size.unwrap_or(0)) >= room { Err(FULL) } else { Ok(Addressee { guest, room }) }
+        let kept = guest::kept_len(size.unwrap_or(0));
+        match () {
+            // What a seal adds for padding, an eighth at most, is not kept.
+            () if kept - kept / 8 > guest.bytes => Err(TOO_LARGE),
+            () if kept >= room => Err(FULL),
+            () => Ok(Addressee { guest, room }),
+        }
     }
 
     /// What a sender is told when a letter for a guest reader cannot be kept.
@@ -176,6 +183,7 @@ impl Desk {
     }
 }
 
+const TOO_LARGE: Reply = Reply::new(554, 3, 4, "The letter is larger than the whole mailbox");
 const FULL: Reply = Reply::new(552, 2, 2, "The mailbox is full, or has no room for a letter of this size");
 
 /// Somebody without a node for whom a letter has come.
