@@ -552,3 +552,29 @@ async fn a_power_cut_at_any_operation_leaves_a_guest_one_copy() {
     }
     assert_eq!(mail.len(), subjects.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_letter_to_a_guest_goes_on_where_it_broke_off() {
+    let (world, hal, ann, gil) = house(74, hybrid_key(), 1 << 26).await;
+    let slow = Duration::from_millis(100);
+    world.network.set_conditions(Conditions { delay: slow..slow, ..Conditions::default() });
+    let sent = || world.network.counters_between(world.onion(ann), world.onion(hal)).bytes_out;
+    let (before, film) = (sent(), long_letter(&gil.user, "the film", 6 << 20));
+    let letter = film.replace("someone@example.org", &world.address(ann));
+    world.submit(ann, &[&gil.user], letter.as_bytes()).await.taken();
+    for part in 1..=2 {
+        while sent() < before + part * letter.len() as u64 / 3 {
+            pass(Duration::from_millis(1)).await;
+        }
+        world.network.cut_streams(world.onion(hal));
+        within(minutes(1), "what came is kept", async || world.node(hal).desk.partials().count().0 == 1)
+            .await;
+        assert!(gil.letters(&world).await.is_empty());
+    }
+    gil.has(&world, 1).await;
+    let content = letter.split_once("\r\n\r\n").unwrap().1;
+    assert!(gil.mail(&world).await[0].ends_with(content));
+    within(minutes(1), "the queue is empty", async || world.queue(ann).await.is_empty()).await;
+    let cost = sent() - before;
+    assert!(cost < letter.len() as u64 * 11 / 10, "{cost} bytes for {}", letter.len());
+}

@@ -89,6 +89,7 @@ mod tests {
     #[test]
     fn the_announced_append_limit_is_the_real_one() {
         assert!(CAPABILITIES.ends_with(&format!("APPENDLIMIT={APPEND_LEN_MAX}")));
+        assert!(CAPABILITIES_OF_GUESTS.ends_with("APPENDLIMIT=0") && !CAPABILITIES.contains("QUOTA"));
     }
 
     #[test]

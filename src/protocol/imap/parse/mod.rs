@@ -280,6 +280,9 @@ mod tests {
             parsed("a STORE 1 +FLAGS.SILENT \\Seen $x"),
             Command::Store(_, StoreFlags { silent: true, .. })
         ));
+        assert_eq!(parsed("a getquota \"\""), Command::GetQuota(Vec::new()));
+        let inbox = MailboxName::new("INBOX").unwrap();
+        assert_eq!(parsed("a GETQUOTAROOT inbox"), Command::GetQuotaRoot(inbox));
         assert!(matches!(parsed("a UID MOVE 1:* Trash"), Command::Copy { remove: true, .. }));
     }
 
