@@ -1,8 +1,9 @@
 //! Carries bytes between onion addresses; knows nothing of mail.
 //!
-//! `address` proves an address, `client_key` says who may find a restricted onion, `transport` is the one trait that everything above dials and listens through,
-//! `memory` carries the bytes inside one process from a seed (and, through `hub`, between processes), `tor` over
-//! Tor by arti. Nothing here names an arti type in public, and nothing public has a type parameter.
+//! `address` proves an address, `client_key` says who may find a restricted onion, `transport` is the one trait that
+//! everything above dials and listens through, `memory` carries the bytes inside one process from a seed (and, through
+//! `hub`, between processes), `tor` over Tor by arti. Nothing here names an arti type in public, and nothing public has
+//! a type parameter.
 
 mod address;
 mod client_key;

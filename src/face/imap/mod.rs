@@ -1,4 +1,4 @@
-//! IMAP, on loopback and on the onions of guest readers: carries out what mail programs ask for, on the identity's store.
+//! IMAP, on loopback and on the onions of guest readers: carries out what mail programs ask for, on the store.
 //!
 //! * `wire`: bytes to and from the client, with time limits
 //! * `session`: one client: takes the steps of `protocol::imap::conversation` and answers them

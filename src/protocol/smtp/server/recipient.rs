@@ -1,11 +1,12 @@
-//! RCPT for a local part that is none of the identity's own names: the driver knows whether somebody reads here under it.
+//! RCPT for a local part that is none of the identity's own: the driver knows whether somebody reads here under it.
 //!
-//! The question comes at RCPT, so that what does not fit into a full mailbox is refused before its content. Such a letter
-//! has one reader: what is kept of it is made for them alone.
+//! The question comes at RCPT, so that what does not fit into a full mailbox is refused before its content. Such a
+//! letter has one reader: what is kept of it is made for them alone.
 
 use super::session::{State, refusal};
 use super::{Role, Server, replies};
 use crate::model::address::MailAddress;
+use crate::protocol::smtp::reply::Reply;
 
 /// Does anybody read here under this address, and is there room? Dropped unanswered, it is asked again.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl<'a> RecipientAsked<'a> {
     }
 
     /// Refuses the recipient with a 4xx or 5xx (anything else becomes 451).
-    pub fn refuse(self, reply: crate::protocol::smtp::reply::Reply) {
+    pub fn refuse(self, reply: Reply) {
         if let State::AskRecipient(_) = self.server.leave(State::Command) {
             self.server.say(&refusal(reply));
         }
