@@ -127,12 +127,16 @@ impl Server {
         if let Role::Drop { onion, .. } = self.config.role {
             return self.rcpt_at_drop(onion, path);
         }
-        let taken = self.may_rcpt(path).and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
-        let asked = taken.as_ref().is_ok_and(|address| self.is_guests(address));
-        match (taken, &mut self.transaction) {
-            (Ok(address), Some(transaction)) if asked && !transaction.recipients.contains(&address) => {
-                self.state = State::AskRecipient(address);
-            }
+        match self.may_rcpt(path).and_then(|()| self.recipient(path)) {
+            Ok(address) if self.is_guests(&address) => self.state = State::AskRecipient(address),
+            Ok(address) => self.join(address),
+            Err(reply) => self.say(&reply),
+        }
+    }
+
+    /// Somebody to whom letters are taken is named.
+    pub(super) fn join(&mut self, address: MailAddress) {
+        match (self.may_join(address), &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
                 if !transaction.recipients.contains(&address) {
                     transaction.recipients.push(address);

@@ -60,10 +60,10 @@ impl Server {
         }
     }
 
+    /// Only now is it asked whether they can share the letter: a name that nobody has is refused for that.
     fn recipient_taken(&mut self, to: MailAddress) {
-        if let (State::AskRecipient(_), Some(letter)) = (self.leave(State::Command), &mut self.transaction) {
-            letter.recipients.push(to);
-            self.say(&replies::RECIPIENT_OK);
+        if let State::AskRecipient(_) = self.leave(State::Command) {
+            self.join(to);
         }
     }
 }
