@@ -1,8 +1,8 @@
 //! What is kept of a letter for a *guest reader*: somebody without a node, who reads by IMAP and has a key of age.
 //!
 //! The letter as it arrived, with our own lines above it, becomes a file of age, and that the only attachment of a
-//! small letter that is the same for all but for its time and its length. Promises that nothing of the letter is outside the
-//! file: no author, no subject, no date of its own.
+//! small letter that is the same for all but for its time and its length. Promises that nothing of the letter is
+//! outside the file: no author, no subject, no date of its own.
 
 use crate::model::address::MailAddress;
 use crate::model::seal::{Recipient, SealStream};

@@ -223,7 +223,8 @@ pub(super) async fn screen(
     let own = desk.identity.onion();
     // Where a letter is announced this is asked at RCPT, of a size that may be another.
     let length = arriving.signed.as_ref().map(|signed| signed.statement.length);
-    let guest = match arriving.recipients.iter().find(|to| !desk.identity.names().owns(to)) {
+    let names = desk.identity.names();
+    let guest = match arriving.recipients.iter().find(|to| !names.owns(to) && !names.is_echo(to)) {
         Some(other) => Some(desk.may_reach_guest(other, length).await?),
         None => None,
     };

@@ -17,6 +17,7 @@ mod delegation;
 mod disks;
 mod echo;
 mod guests;
+mod guests_cli;
 mod happy_path;
 mod holders;
 mod holders_cli;
