@@ -15,7 +15,7 @@ use crate::node::receive::Here;
 use crate::node::{Node, session};
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::server::{Config, Deposit, Envelope, Role, Sending, Server};
-use crate::protocol::smtp::{HeldLetter, Reply, Take};
+use crate::protocol::smtp::{HeldLetter, Reply, Revoked, Take};
 use onion::{HostKey, OnionAddress};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,6 +86,10 @@ impl Port for DropPort {
 
     async fn forget(&self, who: OnionAddress, letters: &[LetterId]) -> Result<(), Reply> {
         self.node.desk.forget_held(self.collecting(who).await?, letters.to_vec()).await
+    }
+
+    async fn revoke(&self, who: OnionAddress, revoked: &Revoked) -> Result<(), Reply> {
+        self.node.desk.revoke_tokens(self.collecting(who).await?, revoked.clone()).await
     }
 
     async fn recall(&self, letter: LetterId, token: Token) -> Result<(), Reply> {

@@ -6,11 +6,12 @@
 
 use crate::model::hold;
 use crate::model::letter::Recipients;
-use crate::model::queue::{Entry, InCustody};
+use crate::model::queue::{Entry, InCustody, Moment};
 use crate::model::statement::{Announcement, Card, Custody, Signed, Verified, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::verdict;
 use crate::node::Node;
+use crate::node::desk::Desk;
 use crate::node::errands::Errand;
 use crate::node::line::{Answer, Content, Line};
 use crate::node::sealing::SealedLetter;
@@ -29,9 +30,11 @@ use std::time::Duration;
 const COPIES: usize = 2;
 /// After this long without a receipt, one more gets it.
 const DOUBT: Duration = Duration::from_secs(3 * 86_400);
-/// A larger letter, in bytes, is announced to its reader, and waits here until both are there: with what the seal adds
-/// it would not fit into the class of tokens that are given out.
-const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
+/// Largest letter, in bytes, that is left with holders: with what the seal adds it fits into the class of tokens that
+/// are given out. A larger one is announced to its reader, and waits here until both are there. A person may say less.
+pub(crate) const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
+/// Under this name the store keeps what the person said.
+const LIMIT: &str = "largest letter for holders";
 /// After this long it is announced once more.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 /// Nobody keeps a letter for longer, give or take a clock: what a drop says beyond that is not believed.
@@ -41,6 +44,19 @@ const TRIES_MAX: usize = 4;
 /// Pause between two letters that are left for one reader, drawn anew each time: else who serves the drop could take
 /// what comes at once for one author's.
 const PAUSE: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(20);
+
+impl Desk {
+    /// Largest letter that is left with holders, in bytes: at most [`HELD_SIZE_MAX`].
+    pub(crate) async fn held_size_max(&self) -> Result<u64, StoreError> {
+        let said: Option<u64> = self.store.read(|rx| rx.meta().get(LIMIT)).await?;
+        Ok(said.unwrap_or(HELD_SIZE_MAX).min(HELD_SIZE_MAX))
+    }
+
+    /// Sets it.
+    pub(crate) async fn set_held_size_max(&self, bytes: u64) -> Result<(), StoreError> {
+        self.store.write(move |tx| tx.meta().put(LIMIT, &bytes)).await
+    }
+}
 
 /// Leaves what is due for a reader who is absent where the reader's Route says.
 pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>) {
@@ -61,7 +77,7 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
     }
     let mut first = true;
     for (no, entry) in due {
-        if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
+        if entry.answer || entry.fetched.is_some() || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
         if !std::mem::take(&mut first) {
@@ -96,7 +112,7 @@ async fn leave_one(
     route: &RouteRecord,
 ) -> Result<(), StoreError> {
     let now = node.desk.now();
-    if entry.size > HELD_SIZE_MAX {
+    if entry.size > node.desk.held_size_max().await? {
         return if route.drops.is_empty() { Ok(()) } else { announce(node, no, &entry, now).await };
     }
     let drops = in_order(node, route).await?;
@@ -174,7 +190,7 @@ async fn bind(
     generation: u64,
 ) -> Result<Option<InCustody>, StoreError> {
     let (reader, id, size) = (entry.to.onion, letter.id, letter.len());
-    let agreed = node.moment().agreed;
+    let Moment { now, agreed } = node.moment();
     node.desk
         .store
         .write(move |tx| {
@@ -198,7 +214,10 @@ async fn bind(
                 kept_until: None,
             };
             tx.routes().strike(&reader, &token)?;
-            // What was sealed otherwise was never taken there, or is of no use any more.
+            // What was sealed otherwise is of no use any more. It may be there all the same.
+            for one in entry.custody.iter().filter(|one| here(one)) {
+                recall(tx, one, now)?;
+            }
             entry.custody.retain(|one| !here(one));
             entry.custody.push(bound.clone());
             tx.queue().replace(no, &entry)?;
@@ -213,6 +232,8 @@ enum Brought {
     Taken(Verified<Custody>),
     /// It does not take it: another token, another drop.
     Refused,
+    /// It has no room: the token stays good.
+    Full,
     /// Nobody is there, or it does not behave.
     Failed,
     /// Our own network is down: says nothing about the drop.
@@ -256,6 +277,7 @@ async fn bring(node: &Arc<Node>, place: OnionAddress, bound: &InCustody, letter:
             };
             read.filter(holds).map_or(Brought::Failed, Brought::Taken)
         }
+        Some(Outcome::Refused(reply)) if reply.code == 552 => Brought::Full,
         Some(Outcome::Refused(_)) => Brought::Refused,
         _ => Brought::Failed,
     }
@@ -292,7 +314,7 @@ async fn took(
                 Brought::Taken(_) => tx.routes().note(&drop, |conduct| {
                     (conduct.took, conduct.failures) = (Some(now), 0);
                 })?,
-                Brought::Refused | Brought::Failed => tx.routes().note(&drop, |conduct| {
+                Brought::Refused | Brought::Full | Brought::Failed => tx.routes().note(&drop, |conduct| {
                     conduct.failures = conduct.failures.saturating_add(1);
                 })?,
             }

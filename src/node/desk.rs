@@ -10,6 +10,7 @@ use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::contacts::Web;
 use crate::node::echo::Callers;
+use crate::node::hands::Hands;
 use crate::node::keyring::Keyring;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
@@ -31,7 +32,8 @@ pub struct Desk {
     pub(crate) keyring: Keyring,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) orders: Orders,
+    pub(crate) orders: Arc<Orders>,
+    pub(super) hands: Arc<Hands>,
     pub(crate) trouble: Trouble,
     pub(crate) partials: Arc<Partials>,
     pub(crate) sent_bytes: AtomicU64,
@@ -88,7 +90,8 @@ impl Desk {
             keyring,
             store,
             clock,
-            orders: Orders::default(),
+            orders: Arc::default(),
+            hands: Arc::default(),
             trouble: Trouble::default(),
             partials: Arc::default(),
             sent_bytes: AtomicU64::new(0),

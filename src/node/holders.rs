@@ -127,8 +127,9 @@ impl Desk {
         let collectors: Vec<Collector> = wish.collectors.iter().map(|key| Collector(*key)).collect();
         let (folders, key) = (self.folders, wish.key);
         let done = self.store.write(move |tx| {
-            let (used, letters) =
-                tx.held().mailbox(mailbox)?.map_or((0, 0), |known| (known.used, known.letters));
+            let known = tx.held().mailbox(mailbox)?;
+            let (used, letters, revoked) =
+                known.map_or((0, 0, 0), |known| (known.used, known.letters, known.revoked));
             let collectors = collectors.clone();
             let record = BoxRecord {
                 guest,
@@ -142,6 +143,7 @@ impl Desk {
                 letters,
                 made: now,
                 over: false,
+                revoked,
             };
             tx.held().put_mailbox(mailbox, &record)?;
             tx.held().remove_wish(&guest)?;

@@ -15,7 +15,7 @@ use crate::node::parcel::{Kind, Parcel};
 use crate::node::partial::Claim;
 use crate::node::receive::Here;
 use crate::protocol::smtp::server::{Bringer, Deposit, Sending};
-use crate::protocol::smtp::{HeldLetter, Reply, Take, limits};
+use crate::protocol::smtp::{HeldLetter, Reply, Revoked, Take, limits};
 use crate::store::held::{BoxRecord, SpentRecord, Taken};
 use crate::store::{Body, StoreError};
 use ed25519_dalek::SigningKey;
@@ -84,7 +84,7 @@ impl Desk {
         };
         let (spent, room) = self.store.read(read).await.map_err(|error| self.disk_reply(&error))?;
         match (spent, room) {
-            (Some(spent), _) if spent.id() == deposit.letter => Ok(()),
+            (Some(spent), _) if spent.paid_for(&deposit.letter) => Ok(()),
             (Some(_), _) | (None, Taken::Spent) => Err(NO_TOKEN),
             (None, Taken::Now | Taken::Before(_)) => Ok(()),
             (None, Taken::NoBox) => Err(NO_MAILBOX),
@@ -104,7 +104,7 @@ impl Desk {
         let spent = self.store.read(move |rx| rx.held().spent(mailbox, &token)).await.ok()?;
         let (claim, part) = self.partials.claim(drop, sending.letter, sending.sealed).await;
         let here = match spent {
-            Some(spent) if spent.id() == sending.letter => Some(Here::All),
+            Some(spent) if spent.paid_for(&sending.letter) => Some(Here::All),
             Some(_) => None,
             None => part.filter(|part| part.len() <= sending.size).map(|part| Here::Part(Box::new(part))),
         };
@@ -176,6 +176,14 @@ impl Desk {
     pub(crate) async fn forget_held(&self, at: Collecting, letters: Vec<LetterId>) -> Result<(), Reply> {
         let done = self.store.write(move |tx| tx.held().confirm(at.mailbox, at.collector, &letters)).await;
         done.map_err(|error| self.disk_reply(&error))
+    }
+
+    /// A collector takes back tokens that its guest gave out.
+    pub(crate) async fn revoke_tokens(&self, at: Collecting, revoked: Revoked) -> Result<(), Reply> {
+        let now = self.now();
+        let done =
+            self.store.write(move |tx| tx.held().revoke(at.mailbox, revoked.epoch, &revoked.nonces, now));
+        done.await.map_err(|error| self.disk_reply(&error))
     }
 
     /// Its author calls a letter back.
@@ -271,7 +279,7 @@ pub(super) async fn keep_again(desk: &Desk, depositing: Depositing) -> Result<Op
     let Deposit { mailbox, token, letter, .. } = depositing.deposit;
     let spent = desk.store.read(move |rx| rx.held().spent(mailbox, &token)).await;
     match spent.map_err(|error| desk.disk_reply(&error))? {
-        Some(spent) if spent.id() == letter => custody(&depositing.drop_seed, &spent),
+        Some(spent) if spent.paid_for(&letter) => custody(&depositing.drop_seed, &spent),
         _ => Err(NO_TOKEN),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! * `desk`: what needs no network; `clock`; `parcel`: a letter on its way in; `receive`, `submit`, `echo`: its kinds
 //! * `delivery`: the queue's loop; `session`: a conversation with a peer over one `line`; `dispatch`: a letter to it;
-//!   `settle`: what a try led to; `partial`: what broke off; `orders`: what others ask of it; `post`, `errands`
+//!   `settle`: what a try led to; `giving`: what its reader fetches; `hands`; `partial`: what broke off; `orders`: what
+//!   others ask of it; `post`, `errands`
 //! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
@@ -17,11 +18,13 @@ mod confirm;
 pub mod contacts;
 pub mod delegation;
 mod delivery;
-mod deposit;
+pub(crate) mod deposit;
 pub mod desk;
 mod dispatch;
 pub mod echo;
 mod errands;
+pub(crate) mod giving;
+mod hands;
 pub mod holders;
 pub mod holding;
 mod housekeeping;

@@ -28,6 +28,12 @@ pub enum Holders {
         #[serde(default)]
         days: Option<u32>,
     },
+    /// How large a letter may be that is left with holders; sets it, if it is named.
+    Limit {
+        /// In bytes.
+        #[serde(default)]
+        bytes: Option<u64>,
+    },
     /// End it, whichever keeps letters for the other; a wish that waits for an answer is put away.
     End {
         /// With whom.

@@ -17,6 +17,8 @@ use std::ops::ControlFlow;
 
 /// Most mailboxes held.
 pub const BOXES_MAX: u64 = 4_096;
+/// Most tokens of one mailbox that its guest takes back, in two epochs.
+pub const REVOKED_MAX: u64 = 65_536;
 /// Most wishes of others to be held for that wait for an answer.
 pub const WISHES_MAX: u64 = 256;
 
@@ -51,6 +53,9 @@ pub struct BoxRecord {
     pub made: UnixTime,
     /// Nothing more is taken.
     pub over: bool,
+    /// Tokens that its guest took back, of epochs that are not over.
+    #[serde(default)]
+    pub revoked: u64,
 }
 
 /// A collecting key.
@@ -100,6 +105,20 @@ pub struct SpentRecord {
 }
 
 impl SpentRecord {
+    /// That of a token that its guest took back: it pays for nothing.
+    fn revoked(now: UnixTime) -> Self {
+        Self { digest: [0; 32], size: 0, kept_until: now, made: now.to_the_hour() }
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Whether this letter was paid with it.
+    pub fn paid_for(&self, letter: &LetterId) -> bool {
+        !self.is_revoked() && self.id() == *letter
+    }
+
     /// The name of the letter.
     pub fn id(&self) -> LetterId {
         LetterId(*self.digest.first_chunk().expect("a digest has 32 bytes"))
@@ -352,9 +371,33 @@ impl<'a, 't> HeldMut<'a, 't> {
         Ok(())
     }
 
+    /// These tokens of an epoch pay for nothing any more; what was paid with them stays. `TooMany` beyond
+    /// [`REVOKED_MAX`].
+    pub fn revoke(
+        &self,
+        mailbox: MailboxId,
+        epoch: u32,
+        nonces: &[[u8; 16]],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut new = 0;
+        for nonce in nonces {
+            let key = token_key(mailbox, epoch, nonce);
+            if self.tx.rows.get(Table::Spent, &key)?.is_none() {
+                self.tx.rows.put_record(Table::Spent, &key, &SpentRecord::revoked(now))?;
+                new += 1;
+            }
+        }
+        let revoked = self.mailbox(mailbox)?.map_or(0, |record| record.revoked);
+        if revoked + new > REVOKED_MAX {
+            return Err(StoreError::TooMany("tokens taken back"));
+        }
+        self.count(mailbox, |record| record.revoked += new)
+    }
+
     /// Its author calls a letter back, with the token spent on it. `false`: the token was not spent on it.
     pub fn recall(&self, mailbox: MailboxId, token: &Token, id: &LetterId) -> Result<bool, StoreError> {
-        if self.spent(mailbox, token)?.is_none_or(|spent| spent.id() != *id) {
+        if !self.spent(mailbox, token)?.is_some_and(|spent| spent.paid_for(id)) {
             return Ok(false);
         }
         if let Some(no) = self.number(mailbox, id)?
@@ -389,11 +432,15 @@ impl<'a, 't> HeldMut<'a, 't> {
     pub fn forget_spent(&self, before: u32) -> Result<(), StoreError> {
         for (mailbox, _) in self.mailboxes()? {
             let (from, to) = (token_key(mailbox, 0, &[0; 16]), token_key(mailbox, before, &[0; 16]));
-            let mut old = Vec::new();
-            self.tx.rows.scan(Table::Spent, &from, Some(&to), |key, _| {
+            let (mut old, mut revoked) = (Vec::new(), 0);
+            self.tx.rows.scan(Table::Spent, &from, Some(&to), |key, value| {
                 old.push(key.to_vec());
+                revoked += u64::from(decode::<SpentRecord>(value)?.is_revoked());
                 Ok(ControlFlow::Continue(()))
             })?;
+            if revoked > 0 {
+                self.count(mailbox, |record| record.revoked = record.revoked.saturating_sub(revoked))?;
+            }
             old.iter().try_for_each(|key| self.tx.rows.delete(Table::Spent, key).map(drop))?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::hold::{self, MailboxId, Token, TokenKey};
 use crate::model::letter::LetterId;
 use crate::model::seal::PrekeyId;
-use crate::store::held::{BoxRecord, Collector, SpentRecord, Taken};
+use crate::store::held::{BoxRecord, Collector, REVOKED_MAX, SpentRecord, Taken};
 use onion::OnionAddress;
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +34,7 @@ fn with_box(collectors: &[u8], bytes: u64) -> Store {
         letters: 0,
         made: NOW,
         over: false,
+        revoked: 0,
     };
     now(store.write(move |tx| tx.held().put_mailbox(BOX, &record))).unwrap();
     store
@@ -145,4 +146,26 @@ fn long_lists_come_in_pieces_from_behind_a_letter() {
     };
     assert_eq!(page(None), (vec![id(b"a"), id(b"b")], true));
     assert_eq!(page(Some(id(b"b"))), (vec![id(b"c")], false));
+}
+
+#[test]
+fn a_token_that_was_taken_back_pays_for_nothing_and_what_it_paid_for_before_stays() {
+    let store = with_box(&[5], 1000);
+    take(&store, token(1), b"first");
+    let revoke = |nonces: Vec<[u8; 16]>| now(store.write(move |tx| tx.held().revoke(BOX, 730, &nonces, NOW)));
+    revoke(vec![[1; 16], [2; 16], [2; 16]]).unwrap();
+    assert_eq!(listed(&store, 0), [id(b"first")]);
+    assert_eq!(take(&store, token(1), b"first"), Taken::Before(spent(b"first")));
+    assert_eq!(take(&store, token(2), b"second"), Taken::Spent);
+    assert_eq!(take(&store, token(3), b"third"), Taken::Now);
+    let nothing = LetterId([0; 16]);
+    let recalled = now(store.write(move |tx| tx.held().recall(BOX, &token(2), &nothing))).unwrap();
+    assert!(!recalled, "it was spent on nothing");
+    let revoked = || now(store.read(|rx| rx.held().mailbox(BOX))).unwrap().unwrap().revoked;
+    assert_eq!(revoked(), 1);
+    let many = (0..REVOKED_MAX).map(|n| u128::from(n + 1000).to_be_bytes()).collect();
+    assert!(matches!(revoke(many), Err(StoreError::TooMany(_))));
+    assert_eq!(revoked(), 1, "and nothing of it is kept");
+    now(store.write(|tx| tx.held().forget_spent(731))).unwrap();
+    assert_eq!(revoked(), 0, "room comes back when the epoch is over");
 }
