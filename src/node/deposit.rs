@@ -59,17 +59,17 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         Ok(true) => return,
         Err(error) => return node.desk.trouble.note("queue", format!("a contact cannot be read: {error}")),
     }
-    let mut first = true;
+    let mut brought = false;
     for (no, entry) in due {
         if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
-        if !std::mem::take(&mut first) {
-            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
-        }
-        if let Err(error) = leave_one(node, (no, entry), &card, &route).await {
-            node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
-            return;
+        match leave_one(node, (no, entry), &card, &route, brought).await {
+            Ok(was_brought) => brought |= was_brought,
+            Err(error) => {
+                node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
+                return;
+            }
         }
     }
 }
@@ -89,16 +89,22 @@ fn is_kept(one: &InCustody, card: &Card) -> bool {
     one.kept_until.is_some() && one.generation == card.generation
 }
 
+/// Whether it was brought to any drop, taken there or not. `pause`: an earlier one was brought just now.
 async fn leave_one(
     node: &Arc<Node>,
     (no, mut entry): (QueueNo, Entry),
     card: &Verified<Card>,
     route: &RouteRecord,
-) -> Result<(), StoreError> {
+    mut pause: bool,
+) -> Result<bool, StoreError> {
     let now = node.desk.now();
     if entry.size > HELD_SIZE_MAX {
-        return if route.drops.is_empty() { Ok(()) } else { announce(node, no, &entry, now).await };
+        if !route.drops.is_empty() {
+            announce(node, no, &entry, now).await?;
+        }
+        return Ok(false);
     }
+    let mut brought = false;
     let drops = in_order(node, route).await?;
     let mut missing = wanted(&entry, card, now);
     for place in drops.into_iter().take(TRIES_MAX) {
@@ -109,24 +115,32 @@ async fn leave_one(
         if entry.custody.iter().any(|one| known(&one)) {
             continue;
         }
+        if std::mem::take(&mut pause) {
+            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
+            match node.desk.entries(vec![no]).await?.remove(&no) {
+                Some(still) => entry = still,
+                None => return Ok(brought),
+            }
+        }
         let beside = node.beside(entry.to.onion, &entry).await?;
-        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(()) };
+        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(brought) };
         let Some(bound) = bind(node, no, &entry, place, &letter, card.generation).await? else { continue };
-        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(()) };
+        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(brought) };
         entry = still;
+        brought = true;
         let size = letter.len();
         let outcome = bring(node, place, &bound, letter).await;
         missing -= usize::from(took(node, no, &entry, &bound, size, outcome).await?);
         match node.desk.entries(vec![no]).await?.remove(&no) {
             Some(still) => entry = still,
-            None => return Ok(()),
+            None => return Ok(brought),
         }
     }
     if entry.errand && entry.custody.iter().any(|one| is_kept(one, card)) {
         // What it says is said again if it is asked for; nobody waits for it here.
         node.desk.store.write(move |tx| tx.queue().remove(no)).await?;
     }
-    Ok(())
+    Ok(brought)
 }
 
 /// Tells the reader, by an errand that goes by holders, that a letter waits here which is too large for them.
