@@ -24,6 +24,7 @@ use onion::OnionAddress;
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// So many drops get a letter.
 const COPIES: usize = 2;
@@ -42,8 +43,9 @@ const TRIES_MAX: usize = 4;
 /// what comes at once for one author's.
 const PAUSE: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(20);
 
-/// Leaves what is due for a reader who is absent where the reader's Route says.
-pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>) {
+/// Leaves what is due for a reader who is absent where the reader's Route says. Ends early, between two letters, when
+/// `end` is rung: the reader may be there now.
+pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>, end: &Notify) {
     let read = node
         .desk
         .store
@@ -64,8 +66,10 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
-        match leave_one(node, (no, entry), &card, &route, brought).await {
-            Ok(was_brought) => brought |= was_brought,
+        match leave_one(node, (no, entry), &card, &route, brought.then_some(end)).await {
+            Ok(Left::Brought) => brought = true,
+            Ok(Left::Nothing) => {}
+            Ok(Left::Ended) => return,
             Err(error) => {
                 node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
                 return;
@@ -89,22 +93,32 @@ fn is_kept(one: &InCustody, card: &Card) -> bool {
     one.kept_until.is_some() && one.generation == card.generation
 }
 
-/// Whether it was brought to any drop, taken there or not. `pause`: an earlier one was brought just now.
+/// What became of one letter.
+enum Left {
+    /// It was brought to a drop, taken there or not.
+    Brought,
+    /// It was brought to none.
+    Nothing,
+    /// The pause before it was broken off.
+    Ended,
+}
+
+/// Leaves one letter. `pause`: an earlier one was brought just now, so there is a pause, which this breaks off.
 async fn leave_one(
     node: &Arc<Node>,
     (no, mut entry): (QueueNo, Entry),
     card: &Verified<Card>,
     route: &RouteRecord,
-    mut pause: bool,
-) -> Result<bool, StoreError> {
+    mut pause: Option<&Notify>,
+) -> Result<Left, StoreError> {
     let now = node.desk.now();
     if entry.size > HELD_SIZE_MAX {
         if !route.drops.is_empty() {
             announce(node, no, &entry, now).await?;
         }
-        return Ok(false);
+        return Ok(Left::Nothing);
     }
-    let mut brought = false;
+    let mut left = Left::Nothing;
     let drops = in_order(node, route).await?;
     let mut missing = wanted(&entry, card, now);
     for place in drops.into_iter().take(TRIES_MAX) {
@@ -115,32 +129,35 @@ async fn leave_one(
         if entry.custody.iter().any(|one| known(&one)) {
             continue;
         }
-        if std::mem::take(&mut pause) {
-            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
+        if let Some(end) = pause.take() {
+            let pause = node.desk.rng().random_range(PAUSE);
+            if tokio::time::timeout(pause, end.notified()).await.is_ok() {
+                return Ok(Left::Ended);
+            }
             match node.desk.entries(vec![no]).await?.remove(&no) {
                 Some(still) => entry = still,
-                None => return Ok(brought),
+                None => return Ok(left),
             }
         }
         let beside = node.beside(entry.to.onion, &entry).await?;
-        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(brought) };
+        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(left) };
         let Some(bound) = bind(node, no, &entry, place, &letter, card.generation).await? else { continue };
-        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(brought) };
+        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(left) };
         entry = still;
-        brought = true;
+        left = Left::Brought;
         let size = letter.len();
         let outcome = bring(node, place, &bound, letter).await;
         missing -= usize::from(took(node, no, &entry, &bound, size, outcome).await?);
         match node.desk.entries(vec![no]).await?.remove(&no) {
             Some(still) => entry = still,
-            None => return Ok(brought),
+            None => return Ok(left),
         }
     }
     if entry.errand && entry.custody.iter().any(|one| is_kept(one, card)) {
         // What it says is said again if it is asked for; nobody waits for it here.
         node.desk.store.write(move |tx| tx.queue().remove(no)).await?;
     }
-    Ok(brought)
+    Ok(left)
 }
 
 /// Tells the reader, by an errand that goes by holders, that a letter waits here which is too large for them.

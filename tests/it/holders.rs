@@ -126,13 +126,20 @@ async fn letters_that_are_held_already_hold_up_no_new_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_who_comes_up_waits_for_nothing_that_is_being_left_with_holders() {
-    let Held { mut world, ann, bob, .. } = Held::new(15, &["carol"]).await;
+    let Held { mut world, ann, bob, holders } = Held::new(15, &["carol"]).await;
     world.stop(bob).await;
+    world.stop(holders[0]).await;
     for n in 0..30 {
         world.write(ann, bob, &format!("letter {n}")).await.taken();
     }
+    pass(minutes(5)).await;
+    world.start(holders[0]).await;
+    world.reachable(holders[0]).await;
+    world.command(ann, Request::Retry { numbers: Vec::new() }).await;
     // One after another they are left with Carol, which takes minutes.
     pass(minutes(1)).await;
+    let left = count_held(&world, holders[0]).await;
+    assert!((1..20).contains(&left), "it is under way: {left}");
     world.start(bob).await;
     world.reachable(bob).await;
     arrived(&world, bob, "letter 29", minutes(1)).await;
