@@ -115,7 +115,7 @@ pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
 
 /// Serves every stream that arrives, until the listener ends or the node goes down.
 pub async fn serve(node: Arc<Node>, listener: Listener, down: watch::Receiver<bool>) {
-    serve_as(listener, down, || {
+    serve_as(listener, down, &places(), || {
         let server = Server::new(Config {
             size_max: policy::LETTER_SIZE_MAX,
             role: Role::Onion { names: node.desk.identity().names().clone(), cookie: node.desk.draw() },
@@ -125,13 +125,18 @@ pub async fn serve(node: Arc<Node>, listener: Listener, down: watch::Receiver<bo
     .await;
 }
 
+/// The places of one port, or of several ports together.
+pub(super) fn places() -> Places {
+    Places::new(CONVERSATIONS_MAX)
+}
+
 /// The same at a port of any kind: `begin` makes each conversation.
 pub(super) async fn serve_as<P: Port + Send + 'static>(
     mut listener: Listener,
     mut down: watch::Receiver<bool>,
+    places: &Places,
     begin: impl Fn() -> (Server, P),
 ) {
-    let places = Places::new(CONVERSATIONS_MAX);
     let mut conversations = JoinSet::new();
     loop {
         let stream = tokio::select! {

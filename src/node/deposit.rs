@@ -25,6 +25,7 @@ use onion::OnionAddress;
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// So many drops get a letter.
 const COPIES: usize = 2;
@@ -58,8 +59,9 @@ impl Desk {
     }
 }
 
-/// Leaves what is due for a reader who is absent where the reader's Route says.
-pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>) {
+/// Leaves what is due for a reader who is absent where the reader's Route says. Ends early, between two letters, when
+/// `end` is rung: the reader may be there now.
+pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>, end: &Notify) {
     let read = node
         .desk
         .store
@@ -75,17 +77,19 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         Ok(true) => return,
         Err(error) => return node.desk.trouble.note("queue", format!("a contact cannot be read: {error}")),
     }
-    let mut first = true;
+    let mut brought = false;
     for (no, entry) in due {
         if entry.answer || entry.fetched.is_some() || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
-        if !std::mem::take(&mut first) {
-            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
-        }
-        if let Err(error) = leave_one(node, (no, entry), &card, &route).await {
-            node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
-            return;
+        match leave_one(node, (no, entry), &card, &route, brought.then_some(end)).await {
+            Ok(Left::Brought) => brought = true,
+            Ok(Left::Nothing) => {}
+            Ok(Left::Ended) => return,
+            Err(error) => {
+                node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
+                return;
+            }
         }
     }
 }
@@ -105,16 +109,32 @@ fn is_kept(one: &InCustody, card: &Card) -> bool {
     one.kept_until.is_some() && one.generation == card.generation
 }
 
+/// What became of one letter.
+enum Left {
+    /// It was brought to a drop, taken there or not.
+    Brought,
+    /// It was brought to none.
+    Nothing,
+    /// The pause before it was broken off.
+    Ended,
+}
+
+/// Leaves one letter. `pause`: an earlier one was brought just now, so there is a pause, which this breaks off.
 async fn leave_one(
     node: &Arc<Node>,
     (no, mut entry): (QueueNo, Entry),
     card: &Verified<Card>,
     route: &RouteRecord,
-) -> Result<(), StoreError> {
+    mut pause: Option<&Notify>,
+) -> Result<Left, StoreError> {
     let now = node.desk.now();
     if entry.size > node.desk.held_size_max().await? {
-        return if route.drops.is_empty() { Ok(()) } else { announce(node, no, &entry, now).await };
+        if !route.drops.is_empty() {
+            announce(node, no, &entry, now).await?;
+        }
+        return Ok(Left::Nothing);
     }
+    let mut left = Left::Nothing;
     let drops = in_order(node, route).await?;
     let mut missing = wanted(&entry, card, now);
     for place in drops.into_iter().take(TRIES_MAX) {
@@ -125,24 +145,35 @@ async fn leave_one(
         if entry.custody.iter().any(|one| known(&one)) {
             continue;
         }
+        if let Some(end) = pause.take() {
+            let pause = node.desk.rng().random_range(PAUSE);
+            if tokio::time::timeout(pause, end.notified()).await.is_ok() {
+                return Ok(Left::Ended);
+            }
+            match node.desk.entries(vec![no]).await?.remove(&no) {
+                Some(still) => entry = still,
+                None => return Ok(left),
+            }
+        }
         let beside = node.beside(entry.to.onion, &entry).await?;
-        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(()) };
+        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(left) };
         let Some(bound) = bind(node, no, &entry, place, &letter, card.generation).await? else { continue };
-        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(()) };
+        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(left) };
         entry = still;
+        left = Left::Brought;
         let size = letter.len();
         let outcome = bring(node, place, &bound, letter).await;
         missing -= usize::from(took(node, no, &entry, &bound, size, outcome).await?);
         match node.desk.entries(vec![no]).await?.remove(&no) {
             Some(still) => entry = still,
-            None => return Ok(()),
+            None => return Ok(left),
         }
     }
     if entry.errand && entry.custody.iter().any(|one| is_kept(one, card)) {
         // What it says is said again if it is asked for; nobody waits for it here.
         node.desk.store.write(move |tx| tx.queue().remove(no)).await?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Tells the reader, by an errand that goes by holders, that a letter waits here which is too large for them.

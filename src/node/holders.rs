@@ -322,9 +322,11 @@ pub(super) fn kept_until(record: &BoxRecord, now: UnixTime) -> UnixTime {
 
 /// Removes mailboxes that are over and empty; says whether there were any.
 pub(super) fn clear_away(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    /// Names of tokens that go with one mailbox at a time.
+    const STEP: usize = 2_000;
     let mut any = false;
     for (mailbox, record) in tx.held().mailboxes()? {
-        any |= record.over && record.letters == 0 && tx.held().remove_mailbox(mailbox)?;
+        any |= record.over && record.letters == 0 && tx.held().remove_mailbox(mailbox, STEP)?;
     }
     Ok(any)
 }

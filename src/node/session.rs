@@ -69,7 +69,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
             };
             if matches!(outcome, Outcome::Absent | Outcome::PeerRefused) {
                 match due(&node, &work, &BTreeSet::new()).await {
-                    Some(due) => deposit::leave(&node, work.peer, due).await,
+                    Some(due) => deposit::leave(&node, work.peer, due, &work.end).await,
                     None => ended.kept = false,
                 }
             }
