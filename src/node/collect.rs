@@ -42,6 +42,11 @@ const LISTS_MAX: usize = 100;
 /// Letters called back in one round.
 const RECALLS_MAX: usize = 64;
 
+/// What the person is told when a holder is one of another identity of theirs.
+const ANOTHER_S: &str = "another identity of yours that is unlocked has the same holder, who could tell from the times \
+                         that both are yours: nothing is fetched there while both run. End one of them \
+                         (onionskin holder list), or allow it: onionskin holder ask ADDRESS --shared";
+
 /// Collects when we come online, when asked, and now and then. Runs until dropped.
 pub(super) async fn run(node: Arc<Node>) {
     let mut bootstrap = node.transport.bootstrap();
@@ -86,12 +91,21 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
     };
     let mut rng = node.desk.rng();
     let mut visits = JoinSet::new();
+    let mut another_s = false;
     for (holder, record) in holders {
+        if record.open().is_some() && !record.shared && !node.desk.neighbours.claim(holder) {
+            another_s = true;
+            continue;
+        }
         let (node, wait) = (node.clone(), rng.random_range(Duration::ZERO..SPREAD));
         visits.spawn(async move {
             tokio::time::sleep(wait).await;
             visit(&node, holder, record).await;
         });
+    }
+    match another_s {
+        true => node.desk.trouble.note("neighbours", ANOTHER_S.to_owned()),
+        false => node.desk.trouble.clear("neighbours"),
     }
     while visits.join_next().await.is_some() {}
     call_back(node).await;
@@ -190,8 +204,8 @@ async fn fetch(
     Ok(())
 }
 
-/// Takes back the tokens of contacts who are blocked, or whose key was revoked. Others, which nobody has, are named among
-/// them, so that the holder does not learn how many each had used.
+/// Takes back the tokens of contacts who are blocked, or whose key was revoked. Others, which nobody has, are named
+/// among them, so that the holder does not learn how many each had used.
 async fn take_back(node: &Arc<Node>, line: &mut Line, mailbox: MailboxId) -> Result<(), Broken> {
     /// Tokens are named in a multiple of this.
     const STEP: usize = routes::TOKENS as usize;

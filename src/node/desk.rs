@@ -12,6 +12,7 @@ use crate::node::contacts::Web;
 use crate::node::echo::Callers;
 use crate::node::hands::Hands;
 use crate::node::keyring::Keyring;
+use crate::node::neighbours::Neighbours;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
 use crate::node::trouble::Trouble;
@@ -40,6 +41,7 @@ pub struct Desk {
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
     pub(super) web: Web,
+    pub(crate) neighbours: Neighbours,
     /// Rung when other drops are to be hosted than before.
     pub(crate) drops_changed: Notify,
     /// Rung when holders are to be asked now for what they keep for us.
@@ -98,6 +100,7 @@ impl Desk {
             folders,
             callers: Callers::default(),
             web: Web::default(),
+            neighbours: Neighbours::default(),
             drops_changed: Notify::new(),
             collect_now: Notify::new(),
             rng: Mutex::new(rng),

@@ -80,6 +80,7 @@ impl Desk {
             failures: 0,
             garbage: 0,
             trouble: None,
+            shared: false,
         });
         // After an end of ours the holder takes nothing more, until it promises anew.
         let ended = record.over;
@@ -105,6 +106,11 @@ impl Desk {
         done.await?;
         self.orders.look();
         Ok(())
+    }
+
+    /// Lets a holder be one that another unlocked identity of the same person has too.
+    pub(crate) async fn share_holder(&self, who: OnionAddress) -> Result<(), StoreError> {
+        self.store.write(move |tx| tx.holders().update(&who, |record| record.shared = true)).await
     }
 
     /// Promises a contact who asked for it to keep letters: no more than they asked for. Gives what is promised.

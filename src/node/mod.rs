@@ -7,7 +7,8 @@
 //! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
-//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts
+//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts;
+//!   `neighbours`: other identities of the same person
 //! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
 mod affairs;
@@ -32,6 +33,7 @@ pub mod introduce;
 pub mod invites;
 pub mod keyring;
 mod line;
+pub(crate) mod neighbours;
 pub mod orders;
 pub mod parcel;
 pub mod partial;

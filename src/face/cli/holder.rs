@@ -14,7 +14,9 @@ type Show = fn(&Value) -> Result<(), Failure>;
 pub(super) async fn holder(at: &Place, command: Option<Holder>, json: bool) -> Result<(), Failure> {
     let (ask, shown): (Holders, Show) = match command.unwrap_or(Holder::List) {
         Holder::List => (Holders::List, list),
-        Holder::Ask(ask) => (Holders::Ask { who: ask.who, bytes: ask.bytes, days: ask.days }, asked),
+        Holder::Ask(ask) => {
+            (Holders::Ask { who: ask.who, bytes: ask.bytes, days: ask.days, shared: ask.shared }, asked)
+        }
         Holder::Grant(grant) => {
             (Holders::Grant { who: grant.who, bytes: grant.bytes, days: grant.days }, granted)
         }

@@ -16,6 +16,9 @@ pub enum Holders {
         bytes: u64,
         /// For so many days each.
         days: u32,
+        /// Although another unlocked identity of the same person has the same holder.
+        #[serde(default)]
+        shared: bool,
     },
     /// Promise it to somebody who asked.
     Grant {

@@ -26,19 +26,32 @@ impl Office {
     pub(super) async fn holders(&self, ask: Holders) -> Result<Value, Failure> {
         match ask {
             Holders::List => self.list_holders().await,
-            Holders::Ask { who, bytes, days } => self.ask_holder(&who, Terms { bytes, days }).await,
+            Holders::Ask { who, bytes, days, shared } => {
+                self.ask_holder(&who, Terms { bytes, days }, shared).await
+            }
             Holders::Grant { who, bytes, days } => self.grant(&who, bytes, days).await,
             Holders::Limit { bytes } => self.limit(bytes).await,
             Holders::End { who } => self.end_holding(&who).await,
         }
     }
 
-    async fn ask_holder(&self, who: &str, terms: Terms) -> Result<Value, Failure> {
+    async fn ask_holder(&self, who: &str, terms: Terms, shared: bool) -> Result<Value, Failure> {
         let people = self.people().await?;
         let who = people.other(who)?;
         check(terms)?;
         let before = self.between(who).await?.holder;
+        let shared = shared || before.as_ref().is_some_and(|record| record.shared);
+        if !shared && !self.desk.neighbours.claim(who) {
+            let what =
+                format!("another identity of yours, unlocked now, has {} as a holder", people.name(&who));
+            return Err(Failure::new(Exit::NoPermission, what).hint(
+                "they could tell from the times that both are yours: ask somebody else, or add --shared if it is well",
+            ));
+        }
         self.desk.ask_holder(who, terms).await.map_err(|error| failure(&people, who, error))?;
+        if shared {
+            self.desk.share_holder(who).await.map_err(store_failure)?;
+        }
         let promised = before.as_ref().and_then(HolderRecord::open);
         Ok(json!({
             "address": who.host(), "shown": people.name(&who), "bytes": terms.bytes, "days": terms.days,
@@ -94,6 +107,7 @@ impl Office {
         } else if before.wish.is_none() {
             return Err(failure(&people, who, HolderError::Nothing));
         }
+        self.desk.neighbours.leave(&who);
         // What they have asked for besides is answered with no.
         let forgotten = self.desk.store().write(move |tx| tx.held().remove_wish(&who)).await;
         let wish = forgotten.map_err(store_failure)?;

@@ -41,6 +41,9 @@ pub struct HolderRecord {
     /// What went wrong there last, for people.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// The person said that it may hold for another identity of theirs too.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// What a holder promised.

@@ -1,4 +1,5 @@
-//! HELD, TAKE, DROP, REVOKE and RECALL: what a collector asks, what an author takes back, and the octets behind a reply.
+//! HELD, TAKE, DROP, REVOKE and RECALL: what a collector asks, what an author takes back, and the octets behind a
+//! reply.
 
 use super::session::{Expect, Stage};
 use super::{Busy, Cause, Client, Peer, Step, Violation, Work};
