@@ -3,10 +3,11 @@
 //! A `Transport` belongs to one identity: nothing of it (circuits, guards, state) is shared with another
 //! identity's. Implemented by `MemoryNetwork` and by arti; both answer a dial with the same four errors.
 
-use crate::OnionAddress;
+use crate::{ClientKey, OnionAddress};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -50,6 +51,20 @@ pub trait Transport: Send + Sync {
     /// [`Transport::bootstrap`]. Its guards and introduction points are chosen apart from those of the identity's own
     /// service. Dropping the listener ends it.
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>>;
+
+    /// As [`Transport::host`], for the holders of these keys only, of which there must be one: nobody else finds the
+    /// service, and a dial without such a key is [`DialError::Refused`]. Counted together with what `host` hosts.
+    ///
+    /// That the service is published is tested; whether it takes callers only its clients can tell.
+    fn host_for(
+        &self,
+        _key: HostKey,
+        _port: u16,
+        _clients: Vec<ClientKey>,
+    ) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        let error = ListenError::Ours("this network cannot restrict who finds an onion".into());
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// The validity of the live consensus, if there is one; `None` when the network has told no time.
     fn network_time(&self) -> Option<NetworkTime>;
@@ -148,6 +163,9 @@ pub enum ListenError {
     /// This transport already serves its own address, or the address is hosted elsewhere on this network.
     #[error("this address is already being served")]
     InUse,
+    /// A restricted service without a client: nobody could ever reach it.
+    #[error("an onion service for nobody cannot be hosted")]
+    NoClient,
     /// This transport hosts [`HOSTED_MAX`] services beside the identity's own already.
     #[error("no more than {HOSTED_MAX} onion services can be hosted beside the own one")]
     TooMany,
@@ -187,7 +205,9 @@ impl fmt::Debug for Listener {
 
 /// A byte stream between two onions, whatever carries it. Writes may be buffered: flush. There is no half-close:
 /// `shutdown` ends both directions, and an end of stream is never proof that everything has arrived.
-pub struct Stream(Box<dyn Duplex>);
+///
+/// The lock is never taken: whoever has the stream to itself needs none, and with it others may share a reference.
+pub struct Stream(Mutex<Box<dyn Duplex>>);
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -195,7 +215,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 impl Stream {
     /// Wraps anything that reads and writes.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self(Box::new(io))
+        Self(Mutex::new(Box::new(io)))
+    }
+
+    fn inner(&mut self) -> Pin<&mut Box<dyn Duplex>> {
+        Pin::new(self.0.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -211,7 +235,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        self.inner().poll_read(cx, buf)
     }
 }
 
@@ -221,14 +245,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        self.inner().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        self.inner().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        self.inner().poll_shutdown(cx)
     }
 }

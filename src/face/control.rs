@@ -3,6 +3,7 @@
 //! A Unix socket, mode 0600. A request is one line of JSON, followed for `Submit` by the bytes of the letter; the
 //! answer is one line of JSON, followed for `Read` by the bytes of the letter. One request a connection.
 
+mod guests;
 mod holders;
 mod keys;
 
@@ -18,6 +19,7 @@ use tokio::io::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
+pub use guests::Guests;
 pub use holders::Holders;
 pub use keys::Keys;
 
@@ -102,6 +104,11 @@ pub enum Request {
     Holders {
         /// What.
         ask: Holders,
+    },
+    /// Something about people without a node who read here.
+    Guests {
+        /// What.
+        ask: Guests,
     },
     /// Introduce two contacts to each other.
     Introduce {

@@ -3,6 +3,7 @@
 use crate::face::places::Places;
 use crate::face::smtp::{self, Port};
 use crate::face::went_down;
+use crate::model::address::MailAddress;
 use crate::model::letter::LetterId;
 use crate::model::policy;
 use crate::node::giving::Giving;
@@ -61,6 +62,10 @@ impl Port for OnionPort {
     async fn claim(&self, sending: &Sending) -> Option<(Claim, Option<Here>)> {
         let Bringer::Onion(from) = sending.from else { return None };
         Some(receive::claim(&self.node.desk, from, sending).await)
+    }
+
+    async fn recipient(&self, to: &MailAddress, size: Option<u64>) -> Result<(), Reply> {
+        self.node.desk.may_reach_guest(to, size).await.map(drop)
     }
 
     async fn begin(&self, envelope: &Envelope, here: Option<Here>) -> Result<Parcel, Reply> {

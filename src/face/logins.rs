@@ -6,6 +6,7 @@ use crate::node::desk::Desk;
 use crate::protocol::sasl::{ITERATIONS, Verifier};
 use crate::store::StoreError;
 use crate::store::credentials::{CredentialNo, CredentialRecord};
+use crate::store::guests::GuestRecord;
 use data_encoding::BASE32_NOPAD;
 
 /// Random bytes in a password: 128 bits, in 26 characters that can be typed.
@@ -20,6 +21,21 @@ pub struct Minted {
     pub user: String,
     /// The password itself: the only time it is shown.
     pub password: String,
+}
+
+/// A password for a guest reader, and what it is checked with, as it is kept.
+pub fn mint_for_guest(desk: &Desk) -> Result<(String, Vec<u8>), StoreError> {
+    let password = BASE32_NOPAD.encode(&desk.draw::<PASSWORD_BYTES>()).to_ascii_lowercase();
+    let verifier = Verifier::from_password(&password, &desk.draw::<16>(), ITERATIONS);
+    let kept = serde_cbor::to_vec(&verifier).map_err(|_| StoreError::Bug("a verifier is not CBOR"))?;
+    Ok((password, kept))
+}
+
+/// What a guest reader's password is checked with; none if this is not their name.
+pub fn guest_verifiers(desk: &Desk, guest: &GuestRecord, user: &str) -> Vec<Verifier> {
+    let full = format!("{}@{}", guest.name, desk.identity().onion().host());
+    let known = user.eq_ignore_ascii_case(&full) || user.eq_ignore_ascii_case(&guest.name);
+    serde_cbor::from_slice(&guest.verifier).ok().filter(|_| known).into_iter().collect()
 }
 
 /// Makes an app password; durable when this returns.

@@ -1,9 +1,8 @@
 //! What shows it: the doors for peers, for mail programs and for the command line.
 //!
 //! * `inbound`: the onion's port 25; `drops`: that of the onions on which letters are held for others; `submission`:
-//!   SMTP
-//!   on loopback; `smtp`: what drives all of them
-//! * `imap`: what mail programs read by
+//!   SMTP on loopback; `smtp`: what drives all of them
+//! * `imap`: what mail programs read by; `guests`: the onions of those who read here without a node
 //! * `logins`: app passwords; `loopback`: lets only this user in; `places`: who makes room for whom
 //! * `control`: the socket in the data directory; `ops`: what the commands do; `handed`: letters that they hand in
 //! * `cli`: the commands
@@ -11,6 +10,7 @@
 pub mod cli;
 pub mod control;
 pub mod drops;
+pub mod guests;
 mod handed;
 pub mod imap;
 pub mod inbound;

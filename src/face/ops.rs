@@ -2,6 +2,7 @@
 //! itself while none runs.
 
 mod contacts;
+mod guests;
 mod holders;
 mod introduce;
 mod invites;
@@ -96,6 +97,7 @@ impl Office {
             Request::Cancel { numbers } => self.cancel(numbers).await?,
             Request::Contacts { ask } => self.contacts(ask).await?,
             Request::Holders { ask } => self.holders(ask).await?,
+            Request::Guests { ask } => self.guests(ask).await?,
             Request::Introduce { first, second, method, note } => {
                 self.introduce(&first, &second, method, &note).await?
             }

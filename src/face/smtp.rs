@@ -5,6 +5,7 @@
 
 use crate::face::places::Place;
 use crate::face::went_down;
+use crate::model::address::MailAddress;
 use crate::model::hold::Token;
 use crate::model::letter::LetterId;
 use crate::node::parcel::Parcel;
@@ -27,6 +28,8 @@ const COMMAND_READ_LEN: usize = 4 * 1024;
 const MAKE_ROOM: &[u8] =
     b"421 4.3.2 Too many are connected and this session was silent longest; come again\r\n";
 
+/// Whom nobody knows.
+const NOBODY: Reply = Reply::new(550, 1, 1, "Nobody of that name here");
 /// For whom nothing is held.
 const NOTHING_HELD: Reply = Reply::new(550, 7, 1, "Nothing is held here for you");
 
@@ -52,6 +55,14 @@ pub(crate) trait Port: Sync {
         envelope: &Envelope,
         here: Option<Here>,
     ) -> impl Future<Output = Result<Parcel, Reply>> + Send;
+    /// Somebody without a node is named to whom a letter is to go, of so many bytes if that was said (at the onion).
+    fn recipient(
+        &self,
+        _to: &MailAddress,
+        _size: Option<u64>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        ready(Err(NOBODY))
+    }
     /// A letter is to be left (at a drop).
     fn deposit(&self, _: &Deposit) -> impl Future<Output = Result<(), Reply>> + Send {
         ready(Err(NOTHING_HELD))
@@ -193,6 +204,10 @@ where
                 checkpoint.answer(here.as_ref().map(|here| held(here, &sending)));
                 *letter = Incoming { parcel: None, here, claim };
             }
+            Step::Recipient(asked) => match port.recipient(asked.to(), asked.size()).await {
+                Ok(()) => asked.take(),
+                Err(reply) => asked.refuse(reply),
+            },
             Step::Deposit(asked) => match port.deposit(&asked.deposit()).await {
                 Ok(()) => asked.take(),
                 Err(reply) => asked.refuse(reply),

@@ -5,7 +5,7 @@
 //!   (letters that carry statements), `verdict` (what the reader is told), `proof` (what a saved letter proves)
 //! * `statement`: what one key says for others to check; `seal`: letters that only their reader can open; `trust`: who
 //!   somebody is to us; `invitation`: a link or words by which somebody is invited; `aead`: the two ciphers
-//! * `hold`: what a holder of sealed letters, its guest and those who leave letters say to each other
+//! * `hold`: what a holder, its guest and those who leave letters say to each other; `guest`: readers without a node
 //! * `queue`: what becomes of a waiting letter after a try, `outcome` (how a try ended); `policy`: names and limits
 //! * `notice`, `welcome`, `echo`, `tidings` (of keys): what the node itself writes; `certificate`: a revocation's file
 
@@ -14,6 +14,7 @@ pub(crate) mod aead;
 pub mod certificate;
 pub mod echo;
 pub mod enclosure;
+pub mod guest;
 pub mod header;
 pub mod hold;
 pub mod identity;

@@ -10,6 +10,7 @@ use crate::model::time::UnixTime;
 use crate::node::clock::Clock;
 use crate::node::contacts::Web;
 use crate::node::echo::Callers;
+use crate::node::guests::Guests;
 use crate::node::hands::Hands;
 use crate::node::keyring::Keyring;
 use crate::node::neighbours::Neighbours;
@@ -44,6 +45,9 @@ pub struct Desk {
     pub(crate) neighbours: Neighbours,
     /// Rung when other drops are to be hosted than before.
     pub(crate) drops_changed: Notify,
+    pub(super) guests: Guests,
+    /// Rung when others read here than before, or their logins are others.
+    pub(crate) guests_changed: Notify,
     /// Rung when holders are to be asked now for what they keep for us.
     pub(crate) collect_now: Notify,
     rng: Mutex<StdRng>,
@@ -75,6 +79,7 @@ impl Desk {
     ) -> Result<Self, StoreError> {
         let mut rng = StdRng::from_seed(seed);
         let keyring = Keyring::open(disk, key, &identity, &store, clock.now(), &mut rng).await?;
+        let guests = store.read(|rx| rx.guests().list()).await?;
         let folders = store
             .read(|rx| {
                 let find = |special| rx.mailboxes().special(special)?.ok_or(StoreError::NoMailbox);
@@ -102,6 +107,8 @@ impl Desk {
             web: Web::default(),
             neighbours: Neighbours::default(),
             drops_changed: Notify::new(),
+            guests: Guests::new(guests),
+            guests_changed: Notify::new(),
             collect_now: Notify::new(),
             rng: Mutex::new(rng),
         })

@@ -8,7 +8,7 @@
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
 //! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts;
-//!   `neighbours`: other identities of the same person
+//!   `neighbours`: other identities of the same person; `guests`
 //! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
 mod affairs;
@@ -25,6 +25,7 @@ mod dispatch;
 pub mod echo;
 mod errands;
 pub(crate) mod giving;
+pub mod guests;
 mod hands;
 pub mod holders;
 pub mod holding;

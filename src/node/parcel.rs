@@ -9,12 +9,14 @@ use crate::model::letter::LetterId;
 use crate::model::statement::LetterStatement;
 use crate::node::desk::Desk;
 use crate::node::echo::{self, Call};
+use crate::node::guests::SealedSink;
 use crate::node::holding::{self, Depositing};
 use crate::node::receive::{self, Arriving, Screened};
 use crate::node::submit::{self, Leaving, Submitted};
 use crate::node::unsealing::{Opened, SignedHeader, Unsealing};
 use crate::protocol::smtp::Reply;
-use crate::store::{LetterWriter, StoreError};
+use crate::store::guests::GuestRecord;
+use crate::store::{Body, LetterWriter, StoreError};
 use onion::OnionAddress;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct Parcel {
     unsealing: Option<Box<Unsealing>>,
     /// SHA-256 of what has come of a sealed letter.
     sealed_hash: Sha256,
+    /// The same letter for guest readers of ours, if we are its author.
+    copies: Vec<(GuestRecord, SealedSink)>,
     refused: Option<Reply>,
     /// So many bytes of the letter were taken, as they came.
     len: u64,
@@ -39,7 +43,7 @@ pub struct Parcel {
 /// A letter that arrives and whose connection broke in its content: all of it so far, but for who brings it to whom.
 pub struct Unfinished {
     head: Head,
-    writer: Box<LetterWriter>,
+    sink: Sink,
     unsealing: Option<Box<Unsealing>>,
     sealed_hash: Sha256,
     signed: Option<Box<SignedHeader>>,
@@ -56,6 +60,14 @@ impl Unfinished {
     /// Never: a letter that has no header yet is not kept.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The name of the guest reader for whom it is, if it is for one.
+    pub(super) fn guest(&self) -> Option<&str> {
+        match &self.head {
+            Head::Arriving(screened) => screened.guest.as_ref().map(|to| to.guest.name.as_str()),
+            _ => None,
+        }
     }
 
     /// Whether the last of them is a CR.
@@ -113,9 +125,11 @@ enum Stage {
     Kept,
 }
 
-/// Where the letter goes: into the store, or nowhere, when only its length matters.
+/// Where the letter goes: into the store, as it is or sealed for somebody else; or nowhere, when only its length
+/// matters.
 enum Sink {
     Store(Box<LetterWriter>),
+    Sealed(Box<SealedSink>),
     Nowhere(u64),
 }
 
@@ -123,6 +137,7 @@ impl Sink {
     fn len(&self) -> u64 {
         match self {
             Self::Store(writer) => writer.len(),
+            Self::Sealed(sink) => sink.len(),
             Self::Nowhere(len) => *len,
         }
     }
@@ -130,9 +145,19 @@ impl Sink {
     async fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         match self {
             Self::Store(writer) => return writer.write(piece).await,
+            Self::Sealed(sink) => return sink.write(piece).await,
             Self::Nowhere(len) => *len += piece.len() as u64,
         }
         Ok(())
+    }
+
+    /// What there is to keep once all has come.
+    async fn finish(self) -> Result<Body, StoreError> {
+        match self {
+            Self::Store(writer) => writer.finish().await,
+            Self::Sealed(sink) => sink.finish().await,
+            Self::Nowhere(_) => Err(StoreError::Bug("a letter that went nowhere is to be kept")),
+        }
     }
 }
 
@@ -160,6 +185,7 @@ impl Parcel {
             stage,
             unsealing: None,
             sealed_hash: Sha256::new(),
+            copies: Vec::new(),
             refused: None,
             len: 0,
             last: 0,
@@ -180,16 +206,17 @@ impl Parcel {
 
     /// Goes on where an earlier try broke off.
     pub(super) fn resume(desk: Arc<Desk>, mut kind: Kind, begun: Unfinished) -> Self {
-        let Unfinished { head, writer, unsealing, sealed_hash, signed, len, last } = begun;
+        let Unfinished { head, sink, unsealing, sealed_hash, signed, len, last } = begun;
         if let Some(signed) = signed {
             kind.sign(signed);
         }
         Self {
             desk,
             kind,
-            stage: Stage::Content { head, sink: Sink::Store(writer) },
+            stage: Stage::Content { head, sink },
             unsealing,
             sealed_hash,
+            copies: Vec::new(),
             refused: None,
             len,
             last,
@@ -204,6 +231,7 @@ impl Parcel {
             stage: Stage::Kept,
             unsealing: None,
             sealed_hash: Sha256::new(),
+            copies: Vec::new(),
             refused: None,
             len: 0,
             last: 0,
@@ -223,11 +251,11 @@ impl Parcel {
     /// What another try can go on with, if anything.
     pub(crate) fn suspend(self) -> Option<Unfinished> {
         match (self.kind, self.stage, self.refused) {
-            (Kind::Arriving(arriving), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
+            (Kind::Arriving(arriving), Stage::Content { head, sink }, None) => {
                 let (unsealing, signed) = (self.unsealing, arriving.signed);
                 Some(Unfinished {
                     head,
-                    writer,
+                    sink,
                     unsealing,
                     sealed_hash: self.sealed_hash,
                     signed,
@@ -235,17 +263,15 @@ impl Parcel {
                     last: self.last,
                 })
             }
-            (Kind::Depositing(_), Stage::Content { head, sink: Sink::Store(writer) }, None) => {
-                Some(Unfinished {
-                    head,
-                    writer,
-                    unsealing: None,
-                    sealed_hash: self.sealed_hash,
-                    signed: None,
-                    len: self.len,
-                    last: self.last,
-                })
-            }
+            (Kind::Depositing(_), Stage::Content { head, sink }, None) => Some(Unfinished {
+                head,
+                sink,
+                unsealing: None,
+                sealed_hash: self.sealed_hash,
+                signed: None,
+                len: self.len,
+                last: self.last,
+            }),
             _ => None,
         }
     }
@@ -310,7 +336,10 @@ impl Parcel {
         if let Kind::Arriving(arriving) = &mut self.kind {
             arriving.look_at(piece);
         }
-        sink.write(piece).await.map_err(|error| self.desk.disk_reply(&error))
+        for (_, copy) in &mut self.copies {
+            copy.write(piece).await.map_err(|error| self.desk.guest_reply(&error))?;
+        }
+        sink.write(piece).await.map_err(|error| self.desk.guest_reply(&error))
     }
 
     /// The header is complete: looks through it, and writes what is kept of it.
@@ -318,10 +347,22 @@ impl Parcel {
         let (head, header) = match &mut self.kind {
             Kind::Arriving(arriving) => {
                 let (screened, header) = receive::screen(&self.desk, arriving, block).await?;
+                if let Some(to) = &screened.guest {
+                    let above = [receive::above_for_guest(&self.desk, arriving, &screened), header].concat();
+                    let begun = SealedSink::begin(&self.desk, to, &above).await;
+                    let sink = begun.map_err(|error| self.desk.guest_reply(&error))?;
+                    let head = Head::Arriving(Box::new(screened));
+                    self.stage = Stage::Content { head, sink: Sink::Sealed(Box::new(sink)) };
+                    return Ok(());
+                }
                 arriving.look_at(&header);
                 (Head::Arriving(Box::new(screened)), header)
             }
-            Kind::Leaving(leaving) => submit::prepare(&self.desk, leaving, block).await?,
+            Kind::Leaving(leaving) => {
+                let (head, header) = submit::prepare(&self.desk, leaving, block).await?;
+                self.copies = submit::copies(&self.desk, leaving, &header).await?;
+                (head, header)
+            }
             Kind::Depositing(_) => return Err(INTERNAL),
             Kind::Echo(call) => {
                 let seen = echo::screen(&self.desk, call, block).await?;
@@ -407,14 +448,19 @@ impl Parcel {
             return Err(INTERNAL);
         };
         match (self.kind, head, sink) {
-            (Kind::Arriving(arriving), Head::Arriving(screened), Sink::Store(writer)) => {
-                let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
+            (Kind::Arriving(arriving), Head::Arriving(screened), sink) => {
+                let body = sink.finish().await.map_err(|error| self.desk.guest_reply(&error))?;
                 let receipt = receive::keep(&self.desk, *arriving, *screened, body).await?;
                 Ok(Filed::Arrived { receipt })
             }
             (Kind::Leaving(leaving), Head::Leaving(prepared), Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;
-                submit::keep(&self.desk, leaving, *prepared, body).await.map(Filed::Leaving)
+                let mut copies = Vec::new();
+                for (guest, copy) in self.copies {
+                    let copy = copy.finish().await.map_err(|error| self.desk.guest_reply(&error))?;
+                    copies.push((guest, copy));
+                }
+                submit::keep(&self.desk, leaving, *prepared, (body, copies)).await.map(Filed::Leaving)
             }
             (Kind::Depositing(depositing), Head::Depositing { hash }, Sink::Store(writer)) => {
                 let body = writer.finish().await.map_err(|error| self.desk.disk_reply(&error))?;

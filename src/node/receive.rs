@@ -1,6 +1,7 @@
 //! A letter that a peer brings: who brings it, what its header says, and the one commit that keeps it.
 
 use crate::model::address::MailAddress;
+use crate::model::guest;
 use crate::model::letter::LetterId;
 use crate::model::policy;
 use crate::model::proof;
@@ -16,6 +17,7 @@ use crate::node::contacts::Indexed;
 use crate::node::desk::Desk;
 use crate::node::echo;
 use crate::node::errands::Errand;
+use crate::node::guests::Addressee;
 use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
 use crate::node::quarantine::Telling;
@@ -62,6 +64,8 @@ pub(super) struct Screened {
     route: Option<Verified<Route>>,
     /// In whose name the author writes, with leave.
     behalf: Option<MailAddress>,
+    /// Somebody without a node for whom it is.
+    pub(super) guest: Option<Addressee>,
 }
 
 impl Arriving {
@@ -165,13 +169,19 @@ pub async fn begin(
             Some(_) => Err(Reply::new(552, 3, 4, "echo@ takes no large letter that was sent in part before")),
         };
     }
+    let reader = arriving.recipients.iter().find_map(|to| desk.guest_at(to)).map(|guest| guest.name);
     let kind = Kind::Arriving(Box::new(arriving));
     Ok(match here {
         None => Parcel::new(desk.clone(), kind).sealed(unsealing),
+        Some(Here::Part(part)) if part.guest() != reader.as_deref() => return Err(OTHER_READER),
         Some(Here::Part(part)) => Parcel::resume(desk.clone(), kind, *part),
         Some(Here::All) => Parcel::kept(desk.clone(), kind),
     })
 }
+
+/// The next try begins anew: what was here is given up.
+const OTHER_READER: Reply =
+    Reply::new(450, 3, 0, "What came of this letter before was for another reader here; send it once more");
 
 /// Lets a letter come that was collected, under the name `id` of its sealed bytes: from a holder, or from the node of
 /// `author`. `None`: there is no key for it any more. `begun` is what an earlier try left of it.
@@ -211,10 +221,12 @@ pub(super) async fn screen(
     block: &[u8],
 ) -> Result<(Screened, Vec<u8>), Reply> {
     let own = desk.identity.onion();
-    // Where a letter is announced this is asked at RCPT.
-    if arriving.collected && !arriving.recipients.iter().all(|to| desk.identity.names().owns(to)) {
-        return Err(Reply::new(550, 1, 1, "Nobody of that name here"));
-    }
+    // Where a letter is announced this is asked at RCPT, of a size that may be another.
+    let length = arriving.signed.as_ref().map(|signed| signed.statement.length);
+    let guest = match arriving.recipients.iter().find(|to| !desk.identity.names().owns(to)) {
+        Some(other) => Some(desk.may_reach_guest(other, length).await?),
+        None => None,
+    };
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
     let author = arriving.proved_author();
     let card = arriving.signed.as_deref().and_then(|signed| enclosed_card(signed, arriving.agreed));
@@ -250,10 +262,13 @@ pub(super) async fn screen(
         }
     }
     let original = arriving.signed.is_some() && header != block && block.len() <= verdict::ORIGINAL_LEN_MAX;
-    if arriving.signed.is_some() && crate::model::enclosure::is_multipart(&header) {
+    // What a letter for somebody else carries is not for us.
+    let may_carry = arriving.signed.is_some() && guest.is_none();
+    if may_carry && crate::model::enclosure::is_multipart(&header) {
         arriving.carried = Some(Vec::new());
     }
-    Ok((Screened { proof, original: original.then(|| block.to_vec()), card, vouches, route, behalf }, header))
+    let original = original.then(|| block.to_vec());
+    Ok((Screened { proof, original, card, vouches, route, behalf, guest }, header))
 }
 
 /// The author's own Card among what is enclosed.
@@ -278,6 +293,25 @@ pub(super) fn prefix(desk: &Desk, arriving: &Arriving, proof: Proof) -> Vec<u8> 
         utf8: arriving.utf8,
         at: desk.now(),
     })
+}
+
+/// What stands above a letter for a guest reader, inside their seal. Nothing of what the holder thinks of its author.
+pub(super) fn above_for_guest(desk: &Desk, arriving: &Arriving, screened: &Screened) -> Vec<u8> {
+    let mut lines = prefix(desk, arriving, screened.proof);
+    lines.extend(proof_lines(arriving, screened));
+    lines
+}
+
+/// The lines by which a saved letter can be verified.
+fn proof_lines(arriving: &Arriving, screened: &Screened) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if let Some(signed) = &arriving.signed {
+        lines.extend(verdict::bytes_field(verdict::SIGNED, signed.statement.bytes()).into_bytes());
+    }
+    if let Some(original) = &screened.original {
+        lines.extend(verdict::bytes_field(verdict::ORIGINAL, original).into_bytes());
+    }
+    lines
 }
 
 fn refusal(error: &ScreenError) -> Reply {
@@ -351,7 +385,7 @@ pub(super) async fn keep(
             }
             Ok(receipt.map(Verified::into_bytes))
         }
-        Err(error) => Err(desk.disk_reply(&error)),
+        Err(error) => Err(desk.guest_reply(&error)),
     }
 }
 
@@ -399,6 +433,10 @@ impl Filing {
             filed.card_refused = cards::pin_given(tx, card, self.now)? == Pinned::Refused;
         }
         let author = self.arriving.proved_author();
+        if let Some(to) = &self.screened.guest {
+            self.file_for_guest(tx, own, to, author.as_ref())?;
+            return Ok(filed);
+        }
         let (agreed, telling) = (self.arriving.agreed, self.telling.as_ref());
         let taking = Taking { tx, own: *own, outbox: folders.outbox, now: self.now, agreed, telling };
         let heeded = self.is_heeded(tx, author.as_ref())?;
@@ -433,14 +471,48 @@ impl Filing {
         let flags = self.flags(author.is_some());
         tx.messages()
             .append(folder, &NewMessage { letter, flags, internal_date: self.now, sent_id: None })?;
-        if let Some(peer) = self.arriving.proved {
-            tx.peers().update(&peer, |record| {
-                record.last_seen = Some(self.now);
-                record.last_received = Some(self.now);
-                record.onionskin = true;
-            })?;
-        }
+        self.note_peer(tx)?;
         Ok(filed)
+    }
+
+    fn note_peer(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(peer) = self.arriving.proved else { return Ok(()) };
+        tx.peers().update(&peer, |record| {
+            record.last_seen = Some(self.now);
+            record.last_received = Some(self.now);
+            record.onionskin = true;
+        })?;
+        Ok(())
+    }
+
+    /// The letter in the one mailbox of a guest reader, if it is not an errand. Of what came with it only the way back
+    /// to its author is ours.
+    fn file_for_guest(
+        &self,
+        tx: &Tx<'_>,
+        own: &OnionAddress,
+        to: &Addressee,
+        author: Option<&OnionAddress>,
+    ) -> Result<(), StoreError> {
+        let heeded = self.is_heeded(tx, author)?;
+        if let Some(route) = self.screened.route.as_ref().filter(|_| heeded) {
+            routes::take(tx, route, self.now)?;
+        }
+        if self.arriving.signed.as_ref().is_some_and(|signed| signed.statement.errand) {
+            return Ok(());
+        }
+        let known = tx.guests().get(&to.guest.name)?.filter(|known| known.mailbox == to.guest.mailbox);
+        let guest = known.ok_or(StoreError::NoMailbox)?;
+        tx.guests().check_room(&guest, self.body.len())?;
+        let standing = author.map(|author| standing::of(tx, own, author, &self.web, self.arriving.agreed));
+        let mut flags = Flags::default();
+        if standing.transpose()?.is_some_and(|standing| standing.revoked || standing.tier == Tier::Blocked) {
+            flags.keywords.insert(guest::JUNK.to_owned());
+        }
+        let letter = tx.letters().add(&self.body, b"")?;
+        let message = NewMessage { letter, flags, internal_date: self.now, sent_id: None };
+        tx.messages().append(guest.mailbox, &message)?;
+        self.note_peer(tx)
     }
 
     /// Whether what the author says of others and asks of us is taken: not if the key was revoked, or they are blocked.
@@ -509,12 +581,7 @@ impl Filing {
         };
         let mut lines = self.trace.clone();
         lines.extend_from_slice(verdict.line().as_bytes());
-        if let Some(signed) = &self.arriving.signed {
-            lines.extend(verdict::bytes_field(verdict::SIGNED, signed.statement.bytes()).into_bytes());
-        }
-        if let Some(original) = &self.screened.original {
-            lines.extend(verdict::bytes_field(verdict::ORIGINAL, original).into_bytes());
-        }
+        lines.extend(proof_lines(&self.arriving, &self.screened));
         Ok(lines)
     }
 }

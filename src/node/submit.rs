@@ -9,9 +9,11 @@ use crate::model::time::UnixTime;
 use crate::model::trace::{self, Arrival, Proof};
 use crate::model::trust::Tier;
 use crate::node::desk::Desk;
+use crate::node::guests::SealedSink;
 use crate::node::parcel::{Filed, Head, Kind, Parcel};
 use crate::protocol::smtp::Reply;
 use crate::store::contacts::Decision;
+use crate::store::guests::GuestRecord;
 use crate::store::messages::NewMessage;
 use crate::store::{Body, Flags, MessageIdHash, StoreError, Tx};
 use onion::OnionAddress;
@@ -34,7 +36,7 @@ pub struct Submitted {
     pub message_id: String,
     /// How many recipients it waits for.
     pub queued: usize,
-    /// How many recipients are this identity itself; the letter is in INBOX already.
+    /// How many recipients are this identity itself, or read here without a node; they have the letter already.
     pub own: usize,
 }
 
@@ -112,13 +114,33 @@ fn refusal(error: &PrepareError) -> Reply {
     }
 }
 
+/// The beginnings of the copies for those among the recipients who read here without a node.
+pub(super) async fn copies(
+    desk: &Desk,
+    leaving: &Leaving,
+    header: &[u8],
+) -> Result<Vec<(GuestRecord, SealedSink)>, Reply> {
+    let mut copies: Vec<(GuestRecord, SealedSink)> = Vec::new();
+    for to in leaving.recipients.as_slice() {
+        let known = desk.guest_at(to).filter(|guest| !copies.iter().any(|(other, _)| other == guest));
+        if known.is_none() {
+            continue;
+        }
+        let addressee = desk.may_reach_guest(to, None).await?;
+        let above = [own_trace(desk, std::slice::from_ref(to)), header.to_vec()].concat();
+        let begun = SealedSink::begin(desk, &addressee, &above).await;
+        copies.push((addressee.guest, begun.map_err(|error| desk.guest_reply(&error))?));
+    }
+    Ok(copies)
+}
+
 /// One commit: the copy in Sent (with Bcc), the copy in Outbox, an entry for each recipient; for the identity itself
-/// the letter goes straight to INBOX.
+/// the letter goes straight to INBOX, and for guest readers of ours into their mailboxes.
 pub(super) async fn keep(
     desk: &Desk,
     leaving: Leaving,
     prepared: Prepared,
-    body: Body,
+    (body, copies): (Body, Vec<(GuestRecord, Body)>),
 ) -> Result<Submitted, Reply> {
     let own_onion = desk.identity.onion();
     let (own, others): (Vec<MailAddress>, Vec<MailAddress>) =
@@ -126,12 +148,17 @@ pub(super) async fn keep(
     if own.iter().any(|to| desk.identity.names().is_echo(to)) {
         return Err(Reply::new(550, 1, 1, "your own echo@ answers other people's nodes; try theirs"));
     }
-    if let Some(stranger) = own.iter().find(|to| !desk.identity.names().owns(to)) {
+    let (own, guests): (Vec<MailAddress>, Vec<MailAddress>) =
+        own.into_iter().partition(|to| desk.identity.names().owns(to));
+    if let Some(stranger) = guests.iter().find(|to| desk.guest_at(to).is_none()) {
         let text = format!("{} is at your own address, and you have no such name", stranger.local.as_str());
         return Err(Reply::new(550, 1, 1, "").saying(text));
     }
-    let submitted =
-        Submitted { message_id: prepared.message_id.clone(), queued: others.len(), own: own.len() };
+    let submitted = Submitted {
+        message_id: prepared.message_id.clone(),
+        queued: others.len(),
+        own: own.len() + guests.len(),
+    };
     let (folders, now) = (desk.folders, desk.now());
     let from = desk.identity.address().local;
     let ids = draw_ids(desk, &others);
@@ -164,10 +191,15 @@ pub(super) async fn keep(
                 let copy = tx.letters().add(&body, &trace)?;
                 tx.messages().append(folders.inbox, &filed(copy, Flags::default(), None))?;
             }
+            for (guest, body) in &copies {
+                tx.guests().check_room(guest, body.len())?;
+                let copy = tx.letters().add(body, b"")?;
+                tx.messages().append(guest.mailbox, &filed(copy, Flags::default(), None))?;
+            }
             Ok(())
         })
         .await;
-    kept.map_err(|error| desk.disk_reply(&error))?;
+    kept.map_err(|error| desk.guest_reply(&error))?;
     desk.trouble.clear("disk");
     desk.orders.look();
     Ok(submitted)

@@ -41,6 +41,9 @@ pub enum StoreError {
     /// No queue entry, credential or such has this number.
     #[error("there is no such entry")]
     NoEntry,
+    /// The mailbox has a limit in bytes, and this would be beyond it.
+    #[error("there is no room left in the mailbox")]
+    NoRoom,
     /// A limit of the store is reached.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -95,6 +98,7 @@ impl StoreError {
             | Self::NoMessage
             | Self::NoLetter(_)
             | Self::NoEntry
+            | Self::NoRoom
             | Self::TooMany(_)
             | Self::Missing
             | Self::Exists => Kind::Refused,

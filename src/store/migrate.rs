@@ -9,17 +9,19 @@
 //! | 2 | letters seen are also listed by time (`seen_by_time`) |
 //! | 3 | tables for Cards, contacts, decisions, statements, invites and receipts; the mailbox Requests |
 //! | 4 | tables for holding, for being held for, and for Routes |
+//! | 5 | the table of guest readers; mailboxes count their bytes |
 
 use super::database::Database;
 use super::error::StoreError;
 use super::rows::{Rows, Table, be_u64};
 use super::tables::mailboxes::{self, DEFAULTS, MailboxName, SpecialUse};
+use super::tables::messages::Messages;
 use super::tables::seen;
 use crate::model::time::UnixTime;
 use std::ops::ControlFlow;
 
 /// The schema written today.
-pub(super) const SCHEMA: u32 = 4;
+pub(super) const SCHEMA: u32 = 5;
 const SCHEMA_COUNTER: &str = "schema";
 
 /// Fills a new store.
@@ -45,6 +47,7 @@ pub(super) fn migrate(database: &Database) -> Result<(), StoreError> {
                 2 => add_requests(&rows)?,
                 // Tables, and they are there by now.
                 3 => {}
+                4 => count_bytes(&rows)?,
                 _ => return Err(StoreError::Damaged("the store has a schema that never was")),
             }
             rows.put_number(SCHEMA_COUNTER, u64::from(step) + 1)?;
@@ -72,6 +75,16 @@ fn list_seen_by_time(rows: &Rows<'_>) -> Result<(), StoreError> {
         Ok(ControlFlow::Continue(()))
     })?;
     all.iter().try_for_each(|key| rows.put(Table::SeenByTime, key, b""))
+}
+
+/// How much is in each mailbox; until then nobody counted.
+fn count_bytes(rows: &Rows<'_>) -> Result<(), StoreError> {
+    for (no, mut record) in mailboxes::Mailboxes::new(rows).list()? {
+        let messages = Messages::new(rows).list(no, ..)?;
+        record.bytes = messages.iter().map(|(_, message)| message.size).sum();
+        mailboxes::put(rows, no, &record)?;
+    }
+    Ok(())
 }
 
 /// The mailbox Requests; a person's own of that name becomes it. (Junk is there unless something odd removed it.)

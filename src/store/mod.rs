@@ -42,6 +42,7 @@ pub use tables::Room;
 pub use tables::cards;
 pub use tables::contacts::{self, DecisionNo};
 pub use tables::credentials::{self, CredentialNo};
+pub use tables::guests;
 pub use tables::held;
 pub use tables::holders;
 pub use tables::invites;

@@ -82,9 +82,11 @@ pub(super) enum Table {
     Drops,
     /// Letter id, key of a drop: `RecallRecord`.
     Recalls,
+    /// Local part of a guest reader: `GuestRecord`.
+    Guests,
 }
 
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 34] = [
     "meta",
     "letters",
     "segments",
@@ -118,6 +120,7 @@ const NAMES: [&str; 33] = [
     "routes",
     "drops",
     "recalls",
+    "guests",
 ];
 
 type Bytes = &'static [u8];

@@ -9,6 +9,7 @@ use super::rows::Rows;
 use super::tables::cards::{Cards, CardsMut};
 use super::tables::contacts::{Contacts, ContactsMut};
 use super::tables::credentials::{Credentials, CredentialsMut};
+use super::tables::guests::{Guests, GuestsMut};
 use super::tables::held::{Held, HeldMut};
 use super::tables::holders::{Holders, HoldersMut};
 use super::tables::invites::{Invites, InvitesMut};
@@ -127,6 +128,11 @@ impl<'t> Tx<'t> {
         ReceiptsMut::new(&self.rows)
     }
 
+    /// Those who read here without a node of their own.
+    pub fn guests(&self) -> GuestsMut<'_, 't> {
+        GuestsMut::new(self)
+    }
+
     /// What is held for others.
     pub fn held(&self) -> HeldMut<'_, 't> {
         HeldMut::new(self)
@@ -221,6 +227,11 @@ impl<'t> Rx<'t> {
     /// Receipts for letters that were sent.
     pub fn receipts(&self) -> Receipts<'_, 't> {
         Receipts::new(&self.rows)
+    }
+
+    /// Those who read here without a node of their own.
+    pub fn guests(&self) -> Guests<'_, 't> {
+        Guests::new(&self.rows)
     }
 
     /// What is held for others.

@@ -17,6 +17,7 @@ mod delegation;
 mod disks;
 mod echo;
 mod fetching;
+mod guests;
 mod happy_path;
 mod holders;
 mod holders_cli;

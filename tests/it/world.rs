@@ -26,7 +26,7 @@ pub(crate) use reader::Imap;
 use onion::{HostKey, OnionAddress, Stage, Transport};
 use onionskin::face::control::Request;
 use onionskin::face::ops::{Given, Office};
-use onionskin::face::{drops, imap, inbound, logins, submission};
+use onionskin::face::{drops, guests, imap, inbound, logins, submission};
 use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::identity::{Identity, RecoveryWords};
 use onionskin::model::queue::Entry;
@@ -172,7 +172,8 @@ impl World {
         let (down, is_down) = watch::channel(false);
         let mut faces = JoinSet::new();
         faces.spawn(inbound::host(node.clone(), is_down.clone()));
-        faces.spawn(drops::host(node.clone(), is_down));
+        faces.spawn(drops::host(node.clone(), is_down.clone()));
+        faces.spawn(guests::host(node.clone(), decoy, is_down));
         let tasks = Tasks::start(&node);
         let faces = Mutex::new(faces);
         self.person_mut(id).living =

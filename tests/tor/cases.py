@@ -9,6 +9,7 @@ import smtplib
 import subprocess
 import time
 
+import guests
 import leaks
 import nodes
 from world import (StockTor, arrives, body_of, fetch, flags_of, fresh, header_of, is_unverified, mark_memory, memory,
@@ -411,7 +412,8 @@ ALL = [letters_go_both_ways, echo_tells_a_proved_caller_when_its_letter_arrived,
        a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
        a_letter_to_a_stopped_node_arrives_by_itself,
        a_letter_arrives_by_a_holder_though_the_two_are_never_up_together,
-       a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back_from_them, a_second_node_on_the_same_data_is_refused,
+       a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back_from_them,
+       guests.a_guest_without_a_node_reads_by_stock_tor_imap_and_age, a_second_node_on_the_same_data_is_refused,
        told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
        a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off,
        a_frozen_network_carries_letters_again_when_it_thaws, a_killed_network_carries_letters_again_when_it_is_revived,

@@ -177,7 +177,7 @@ class StockTor:
 
     PORT = 19150
 
-    def __init__(self, folder):
+    def __init__(self, folder, more="", socks=""):
         os.makedirs(folder, mode=0o700)
         home = os.environ["ONIONSKIN_TESTNET_DIR"]
         with open(os.path.join(home, "relay0", "torrc")) as relay:
@@ -185,8 +185,8 @@ class StockTor:
         config = os.path.join(folder, "torrc")
         with open(config, "w") as out:
             out.write(f"TestingTorNetwork 1\nDataDirectory {folder}/data\nLog notice file {folder}/log\n"
-                      f"PathsNeededToBuildCircuits 0.67\nShutdownWaitLength 0\nSocksPort 127.0.0.1:{self.PORT}\n"
-                      f"{authorities}")
+                      f"PathsNeededToBuildCircuits 0.67\nShutdownWaitLength 0\nSocksPort 127.0.0.1:{self.PORT} {socks}\n"
+                      f"{authorities}{more}")
         self.process = subprocess.Popen(["tor", "-f", config, "--hush"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL)
 

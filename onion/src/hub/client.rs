@@ -6,8 +6,8 @@
 use super::connection::Connection;
 use crate::served::{Served, Turn};
 use crate::{
-    Bootstrap, BoxFuture, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime, OnionAddress,
-    Stage, Stream, Transport,
+    Bootstrap, BoxFuture, ClientKey, DialError, HostKey, Inbound, ListenError, Listener, NetworkTime,
+    OnionAddress, Stage, Stream, Transport,
 };
 use std::fmt;
 use std::io;
@@ -110,6 +110,27 @@ impl Transport for SocketTransport {
             }
             let turn = Turn::beside(&self.served, onion)?;
             self.serve(turn, format!("host {} {} {port}", self.own.host(), onion.host())).await
+        })
+    }
+
+    fn host_for(
+        &self,
+        key: HostKey,
+        port: u16,
+        clients: Vec<ClientKey>,
+    ) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let onion = key.address();
+            if onion == self.own {
+                return Err(ListenError::InUse);
+            }
+            if clients.is_empty() {
+                return Err(ListenError::NoClient);
+            }
+            let turn = Turn::beside(&self.served, onion)?;
+            let clients: Vec<String> = clients.iter().map(ClientKey::to_string).collect();
+            let (own, onion) = (self.own.host(), onion.host());
+            self.serve(turn, format!("host-for {own} {onion} {port} {}", clients.join(" "))).await
         })
     }
 

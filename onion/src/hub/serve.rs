@@ -5,7 +5,7 @@
 
 use super::connection::Connection;
 use crate::memory::{MemoryNetwork, MemoryTransport};
-use crate::{DialError, Listener, NetworkTime, OnionAddress, Stage, Stream, Transport as _};
+use crate::{ClientKey, DialError, Listener, NetworkTime, OnionAddress, Stage, Stream, Transport as _};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,6 +75,8 @@ enum Request {
         own: OnionAddress,
         onion: OnionAddress,
         port: u16,
+        /// For these only, if any are named.
+        clients: Option<Vec<ClientKey>>,
     },
     Take(u64),
     Dial {
@@ -93,10 +95,16 @@ impl Request {
             ["join", who] => Self::Join(address(who)?),
             ["listen", who, port] => {
                 let own = address(who)?;
-                Self::Serve { own, onion: own, port: port.parse().ok()? }
+                Self::Serve { own, onion: own, port: port.parse().ok()?, clients: None }
             }
             ["host", who, what, port] => {
-                Self::Serve { own: address(who)?, onion: address(what)?, port: port.parse().ok()? }
+                let (own, onion, port) = (address(who)?, address(what)?, port.parse().ok()?);
+                Self::Serve { own, onion, port, clients: None }
+            }
+            ["host-for", who, what, port, clients @ ..] if !clients.is_empty() => {
+                let (own, onion, port) = (address(who)?, address(what)?, port.parse().ok()?);
+                let clients = clients.iter().map(|client| ClientKey::parse(client).ok());
+                Self::Serve { own, onion, port, clients: Some(clients.collect::<Option<_>>()?) }
             }
             ["take", id] => Self::Take(id.parse().ok()?),
             ["dial", from, to, port, ms] => Self::Dial {
@@ -119,8 +127,8 @@ impl Hub {
         // An error here means that the other side has gone: nobody is left to tell.
         let _gone = match Request::parse(&line) {
             Some(Request::Join(address)) => self.join(connection, address, process).await,
-            Some(Request::Serve { own, onion, port }) => {
-                self.listen(connection, (own, onion), port, process).await
+            Some(Request::Serve { own, onion, port, clients }) => {
+                self.listen(connection, (own, onion), (port, clients), process).await
             }
             Some(Request::Take(id)) => self.take(connection, id).await,
             Some(Request::Dial { from, to, port, deadline }) => {
@@ -171,11 +179,11 @@ impl Hub {
         &self,
         mut connection: Connection,
         (own, onion): (OnionAddress, OnionAddress),
-        port: u16,
+        (port, clients): (u16, Option<Vec<ClientKey>>),
         process: u64,
     ) -> std::io::Result<()> {
         let transport = self.network.join_as(own, process);
-        let Some(mut listener) = listen_patiently(&transport, onion, port).await else {
+        let Some(mut listener) = listen_patiently(&transport, onion, port, clients).await else {
             return connection.write_line("in-use").await;
         };
         connection.write_line("ok").await?;
@@ -226,9 +234,14 @@ impl Hub {
     }
 }
 
-async fn listen_patiently(transport: &MemoryTransport, onion: OnionAddress, port: u16) -> Option<Listener> {
+async fn listen_patiently(
+    transport: &MemoryTransport,
+    onion: OnionAddress,
+    port: u16,
+    clients: Option<Vec<ClientKey>>,
+) -> Option<Listener> {
     for _ in 0..LISTEN_TRIES {
-        match transport.serve(onion, port) {
+        match transport.serve(onion, port, clients.clone()) {
             Ok(listener) => return Some(listener),
             Err(_) => sleep(LISTEN_AGAIN).await,
         }

@@ -10,7 +10,9 @@ use super::place::{Left, MemberId, Place, Service};
 use super::tally::{Counters, Tally};
 use super::transport::{Member, MemoryTransport};
 use super::wire::{Wire, lock};
-use crate::{Bootstrap, DialError, HOSTED_MAX, Inbound, ListenError, NetworkTime, OnionAddress, Stream};
+use crate::{
+    Bootstrap, ClientKey, DialError, HOSTED_MAX, Inbound, ListenError, NetworkTime, OnionAddress, Stream,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::any::Any;
@@ -111,7 +113,8 @@ impl MemoryNetwork {
     /// As [`MemoryNetwork::join`], on behalf of an operating-system process, which can vanish by itself.
     pub(crate) fn join_as(&self, address: OnionAddress, process: u64) -> Arc<MemoryTransport> {
         let id = self.core.enter(address, process);
-        Arc::new(MemoryTransport::new(Member { core: self.core.clone(), address, id }))
+        let keys = Mutex::default();
+        Arc::new(MemoryTransport::new(Member { core: self.core.clone(), address, id, keys }))
     }
 
     /// What the network does to dials and streams now.
@@ -300,6 +303,7 @@ impl Core {
         member: &Arc<Member>,
         onion: OnionAddress,
         port: u16,
+        clients: Option<Vec<ClientKey>>,
     ) -> Result<(u64, mpsc::Receiver<Inbound>), ListenError> {
         let (incoming, streams) = mpsc::channel(BACKLOG_MAX);
         let mut state = lock(&self.state);
@@ -316,7 +320,8 @@ impl Core {
             return Err(ListenError::TooMany);
         }
         let (owner, weak) = (member.id, Arc::downgrade(member));
-        place.services.insert(onion, Service { id, port, owner, incoming, member: weak, reachable: false });
+        let service = Service { id, port, clients, owner, incoming, member: weak, reachable: false };
+        place.services.insert(onion, service);
         state.homes.insert(onion, member.address);
         self.publish(&mut state, member.address, onion);
         Ok((id, streams))
@@ -364,21 +369,25 @@ impl Core {
     }
 
     /// Looks for the service on `port` of `to`, as `from` sees it.
-    pub(super) fn find(&self, from: OnionAddress, to: OnionAddress, port: u16) -> Result<Door, DialError> {
-        lock(&self.state).find(from, to, port)
+    pub(super) fn find(
+        &self,
+        from: OnionAddress,
+        (to, port): (OnionAddress, u16),
+        keys: &[ClientKey],
+    ) -> Result<Door, DialError> {
+        lock(&self.state).find(from, (to, port), keys)
     }
 
     /// Opens the stream that was planned, if its target is still there.
     pub(super) fn connect(
         self: &Arc<Self>,
         member: &Arc<Member>,
-        to: OnionAddress,
-        port: u16,
+        (to, port): (OnionAddress, u16),
         plan: &DialPlan,
     ) -> Result<(Stream, Stream), DialError> {
         let from = member.address;
         let mut state = lock(&self.state);
-        let door = state.find(from, to, port)?;
+        let door = state.find(from, (to, port), &member.keys())?;
         let server = door.member.upgrade().ok_or(DialError::Absent)?;
         let id = state.fresh_id();
         let forget = Forget { core: Arc::downgrade(self), id };
@@ -441,7 +450,12 @@ impl State {
         self.groups.as_ref().is_none_or(|groups| groups.get(&a) == groups.get(&b))
     }
 
-    fn find(&self, from: OnionAddress, to: OnionAddress, port: u16) -> Result<Door, DialError> {
+    fn find(
+        &self,
+        from: OnionAddress,
+        (to, port): (OnionAddress, u16),
+        keys: &[ClientKey],
+    ) -> Result<Door, DialError> {
         let home = self.home(to);
         let place = self.places.get(&home).filter(|place| place.is_up() && self.joined(from, home));
         let place = place.ok_or(DialError::Absent)?;
@@ -452,7 +466,8 @@ impl State {
         if !service.reachable {
             return Err(DialError::Absent);
         }
-        if service.port != port {
+        let may_find = |clients: &Vec<ClientKey>| clients.iter().any(|client| keys.contains(client));
+        if service.port != port || !service.clients.as_ref().is_none_or(may_find) {
             return Err(DialError::Refused);
         }
         Ok(Door { home, incoming: service.incoming.clone(), member: service.member.clone() })

@@ -4,7 +4,7 @@
 //! Promises that the bootstrap watch always shows the place's true state. Pure bookkeeping without clock or
 //! draws; leaves streams, timers and randomness to `network`.
 
-use crate::{Bootstrap, Inbound, OnionAddress, Stage};
+use crate::{Bootstrap, ClientKey, Inbound, OnionAddress, Stage};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -22,6 +22,8 @@ pub(super) type MemberId = u64;
 pub(super) struct Service {
     pub(super) id: u64,
     pub(super) port: u16,
+    /// Who may reach it; `None`: anybody.
+    pub(super) clients: Option<Vec<ClientKey>>,
     pub(super) owner: MemberId,
     pub(super) incoming: mpsc::Sender<Inbound>,
     /// Keeps the owner joined while a stream of its service lives. Weak, for the service must not keep itself.

@@ -4,13 +4,14 @@
 //! serving, and within the deadline. Leaves state and draws to `network`.
 
 use super::network::{Core, DialPlan, MemoryNetwork};
+use super::wire::lock;
 use crate::{
-    Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stream,
-    Transport,
+    Bootstrap, BoxFuture, ClientKey, ClientSecret, DialError, HostKey, ListenError, Listener, NetworkTime,
+    OnionAddress, Stream, Transport,
 };
 use std::fmt;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -25,6 +26,14 @@ pub(super) struct Member {
     pub(super) core: Arc<Core>,
     pub(super) address: OnionAddress,
     pub(super) id: u64,
+    /// The keys with which restricted onions are dialled.
+    pub(super) keys: Mutex<Vec<ClientKey>>,
+}
+
+impl Member {
+    pub(super) fn keys(&self) -> Vec<ClientKey> {
+        lock(&self.keys).clone()
+    }
 }
 
 impl Drop for Member {
@@ -48,9 +57,20 @@ impl MemoryTransport {
         MemoryNetwork { core: self.member.core.clone() }
     }
 
-    /// Serves `onion`, the own address or one beside it, on `port` without proof of its key (the hub has no keys).
-    pub(crate) fn serve(&self, onion: OnionAddress, port: u16) -> Result<Listener, ListenError> {
-        let (service, streams) = self.member.core.serve(&self.member, onion, port)?;
+    /// Gives this process a client's secret, with which it is let in where its public half is.
+    pub fn add_client_secret(&self, secret: &ClientSecret) {
+        lock(&self.member.keys).push(secret.public());
+    }
+
+    /// Serves `onion`, the own address or one beside it, on `port` without proof of its key (the hub has no keys); for
+    /// these clients only, if any are named.
+    pub(crate) fn serve(
+        &self,
+        onion: OnionAddress,
+        port: u16,
+        clients: Option<Vec<ClientKey>>,
+    ) -> Result<Listener, ListenError> {
+        let (service, streams) = self.member.core.serve(&self.member, onion, port, clients)?;
         Ok(Listener::new(streams, Box::new(Serving { member: self.member.clone(), service })))
     }
 }
@@ -70,7 +90,7 @@ impl Transport for MemoryTransport {
             if key.address() != self.member.address {
                 return Err(ListenError::Ours("the key is not that of this transport's address".into()));
             }
-            self.serve(self.member.address, port)
+            self.serve(self.member.address, port, None)
         })
     }
 
@@ -80,7 +100,23 @@ impl Transport for MemoryTransport {
             if onion == self.member.address {
                 return Err(ListenError::InUse);
             }
-            self.serve(onion, port)
+            self.serve(onion, port, None)
+        })
+    }
+
+    fn host_for(
+        &self,
+        key: HostKey,
+        port: u16,
+        clients: Vec<ClientKey>,
+    ) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move {
+            let onion = key.address();
+            match clients.is_empty() {
+                _ if onion == self.member.address => Err(ListenError::InUse),
+                true => Err(ListenError::NoClient),
+                false => self.serve(onion, port, Some(clients)),
+            }
         })
     }
 
@@ -152,15 +188,15 @@ async fn attempt(
     if !plan.time.is_zero() {
         sleep(plan.time).await;
     }
-    let door = core.find(member.address, to, port)?;
+    let door = core.find(member.address, (to, port), &member.keys())?;
     if plan.fails {
         return Err(DialError::Absent);
     }
     let Ok(room) = door.incoming.reserve().await else {
         // The service ended while we stood at its door: say what stands there now.
-        return Err(core.find(member.address, to, port).err().unwrap_or(DialError::Absent));
+        return Err(core.find(member.address, (to, port), &member.keys()).err().unwrap_or(DialError::Absent));
     };
-    let (dialled, accepted) = core.connect(member, to, port, plan)?;
+    let (dialled, accepted) = core.connect(member, (to, port), plan)?;
     room.send(accepted);
     Ok(dialled)
 }

@@ -28,8 +28,8 @@ mod settings;
 
 use crate::served::{Served, Turn};
 use crate::{
-    Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stage,
-    Stream, Transport,
+    Bootstrap, BoxFuture, ClientKey, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress,
+    Stage, Stream, Transport,
 };
 use arti_client::{TorClient, TorClientConfig};
 use std::path::PathBuf;
@@ -120,6 +120,16 @@ impl TorTransport {
     }
 }
 
+impl TorTransport {
+    /// Hosts an onion beside the identity's own: for these clients, or for anybody if there are none.
+    fn host_beside(&self, key: HostKey, port: u16, clients: Vec<ClientKey>) -> Result<Listener, ListenError> {
+        let turn = Turn::beside(&self.served, key.address())?;
+        let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
+        let wish = self.beside.add(service::Hosting { key, port, clients, inbox, answer: None });
+        Ok(Listener::new(incoming, Box::new((wish, turn))))
+    }
+}
+
 impl Drop for TorTransport {
     fn drop(&mut self) {
         self.keepers.iter().for_each(tokio::task::AbortHandle::abort);
@@ -147,7 +157,8 @@ impl Transport for TorTransport {
             let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
             let (answer, answered) = tokio::sync::oneshot::channel();
             let gone = |_| ListenError::Ours("the transport has ended".into());
-            let hosting = service::Hosting { key, port, inbox, answer: Some(answer) };
+            let clients = Vec::new();
+            let hosting = service::Hosting { key, port, clients, inbox, answer: Some(answer) };
             self.asked.send(hosting).await.map_err(|e| gone(e.to_string()))?;
             answered.await.map_err(|e| gone(e.to_string()))??;
             Ok(Listener::new(incoming, Box::new(turn)))
@@ -155,11 +166,20 @@ impl Transport for TorTransport {
     }
 
     fn host(&self, key: HostKey, port: u16) -> BoxFuture<'_, Result<Listener, ListenError>> {
+        Box::pin(async move { self.host_beside(key, port, Vec::new()) })
+    }
+
+    fn host_for(
+        &self,
+        key: HostKey,
+        port: u16,
+        clients: Vec<ClientKey>,
+    ) -> BoxFuture<'_, Result<Listener, ListenError>> {
         Box::pin(async move {
-            let turn = Turn::beside(&self.served, key.address())?;
-            let (inbox, incoming) = mpsc::channel(WAITING_STREAMS_MAX);
-            let wish = self.beside.add(service::Hosting { key, port, inbox, answer: None });
-            Ok(Listener::new(incoming, Box::new((wish, turn))))
+            if clients.is_empty() {
+                return Err(ListenError::NoClient);
+            }
+            self.host_beside(key, port, clients)
         })
     }
 

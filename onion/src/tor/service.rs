@@ -4,7 +4,7 @@
 //! that all onion services give, so that it tells nothing. Leaves starting again to the keeper.
 
 use super::{Client, Stream};
-use crate::{HostKey, ListenError};
+use crate::{ClientKey, HostKey, ListenError};
 use arti_client::{DataStream, HasKind as _};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tor_cell::relaycell::msg::{Connected, End, EndReason};
-use tor_hscrypto::pk::HsIdKeypair;
+use tor_hscrypto::pk::{HsClientDescEncKey, HsIdKeypair};
 use tor_hsservice::config::OnionServiceConfigBuilder;
+use tor_hsservice::config::restricted_discovery::HsClientNickname;
 use tor_hsservice::{RendRequest, RunningOnionService, StreamRequest};
 use tor_llcrypto::pk::ed25519;
 use tor_proto::stream::IncomingStreamRequest;
@@ -39,6 +40,8 @@ const STREAMS_PER_CIRCUIT_MAX: u32 = 32;
 pub(super) struct Hosting {
     pub(super) key: HostKey,
     pub(super) port: u16,
+    /// Who may find it; nobody in particular if it is empty.
+    pub(super) clients: Vec<ClientKey>,
     pub(super) inbox: mpsc::Sender<Stream>,
     /// Answered once the keeper has taken the wish, or has not. Of what `host` asks nobody waits for an answer.
     pub(super) answer: Option<oneshot::Sender<Result<(), ListenError>>>,
@@ -58,6 +61,7 @@ pub(super) fn launch(
     let mut config = OnionServiceConfigBuilder::default();
     config.nickname(nickname.parse().map_err(|e| ours(&e))?);
     config.max_concurrent_streams_per_circuit(STREAMS_PER_CIRCUIT_MAX);
+    restrict(&mut config, &hosting.clients)?;
     let config = config.build().map_err(|e| ours(&e))?;
     let seed = ed25519::Keypair::from_bytes(hosting.key.seed());
     let key = HsIdKeypair::from(ed25519::ExpandedKeypair::from(&seed));
@@ -68,6 +72,21 @@ pub(super) fn launch(
         .ok_or_else(|| ListenError::Ours("the service is disabled".into()))?;
     callers.spawn(take_callers(callers_stream.boxed(), hosting.inbox.downgrade(), hosting.port));
     Ok(service)
+}
+
+/// Lets only these find the service; anybody, if there are none.
+fn restrict(config: &mut OnionServiceConfigBuilder, clients: &[ClientKey]) -> Result<(), ListenError> {
+    if clients.is_empty() {
+        return Ok(());
+    }
+    let ours = |e: &dyn std::fmt::Display| ListenError::Ours(e.to_string());
+    config.restricted_discovery().enabled(true);
+    for (number, client) in clients.iter().enumerate() {
+        let name: HsClientNickname = format!("c{number}").parse().map_err(|e| ours(&e))?;
+        let key: HsClientDescEncKey = client.to_string().parse().map_err(|e| ours(&e))?;
+        config.restricted_discovery().static_keys().access().push((name, key));
+    }
+    Ok(())
 }
 
 /// A name for a service in arti's folder that says nothing about it and was not used before.

@@ -1,5 +1,6 @@
 //! The command line as clap sees it: every command, flag and help text.
 
+mod guest;
 mod holder;
 mod keys;
 
@@ -7,6 +8,7 @@ use crate::model::trust::{Method, Tier};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+pub(crate) use guest::Guest;
 pub(crate) use holder::Holder;
 pub(crate) use keys::{Delegate, Revoke, Successor};
 
@@ -98,6 +100,15 @@ pub(crate) enum Command {
         /// What to do; without it, list.
         #[command(subcommand)]
         command: Option<Holder>,
+    },
+    /// Let people without a node have an address here, and read by IMAP on an onion that only they find.
+    Guest {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        /// What to do; without it, list.
+        #[command(subcommand)]
+        command: Option<Guest>,
     },
     /// Introduce two of your contacts to each other.
     Introduce(Introduce),

@@ -226,7 +226,7 @@ fn terms(value: &Value) -> String {
 }
 
 /// A number of bytes for people.
-fn size(bytes: &Value) -> String {
+pub(super) fn size(bytes: &Value) -> String {
     let bytes = bytes.as_u64().unwrap_or(0);
     let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {

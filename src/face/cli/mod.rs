@@ -15,6 +15,7 @@ mod doctor;
 mod doors;
 pub(crate) mod exit;
 mod export;
+mod guest;
 mod holder;
 pub(crate) mod household;
 mod introduce;
@@ -97,6 +98,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Contacts { command, json } => contacts::contacts(&at, command, json).await,
         Command::Trust { command, json } => contacts::trust(&at, command, json).await,
         Command::Holder { command, json } => holder::holder(&at, command, json).await,
+        Command::Guest { command, json } => guest::guest(&at, command, json).await,
         Command::Introduce(args) => introduce::introduce(&at, args).await,
         Command::Vouch(args) => introduce::vouch(&at, args).await,
         Command::Invite(args) => invite::invite(&at, args).await,

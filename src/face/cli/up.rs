@@ -8,7 +8,7 @@ use crate::face::control;
 use crate::face::loopback::Loopback;
 use crate::face::ops::{Live, Office, stage_words};
 use crate::face::went_down;
-use crate::face::{drops, inbound, logins, submission};
+use crate::face::{drops, guests, inbound, logins, submission};
 use crate::model::identity::{Identity, RecoveryWords};
 use crate::model::policy;
 use crate::model::welcome::{self, Welcome};
@@ -202,6 +202,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     faces.spawn(crate::face::imap::serve(desk.clone(), decoy, imap, is_down.clone()));
     faces.spawn(inbound::host(node.clone(), is_down.clone()));
     faces.spawn(drops::host(node.clone(), is_down.clone()));
+    faces.spawn(guests::host(node.clone(), decoy, is_down.clone()));
     faces.spawn(doors::serve(office, listener, is_down.clone()));
     faces.spawn(tell_stages(node.clone(), is_down.clone()));
     let mut tasks = Tasks::start(&node);

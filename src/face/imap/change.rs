@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// A mailbox that letters can be put into, and its UIDVALIDITY.
     pub(super) async fn target(&self, mailbox: &MailboxName) -> Result<(MailboxNo, u32), Stop> {
+        self.account.may_put()?;
         match self.mailbox(mailbox).await {
             Ok((_, record)) if record.special == Some(SpecialUse::Outbox) => {
                 refuse("NO [CANNOT] Outbox holds what is on its way; letters get there by being sent")

@@ -1,10 +1,8 @@
 //! LOGIN and AUTHENTICATE, over one SASL machine.
 
 use super::session::Session;
-use crate::face::logins;
 use crate::protocol::imap::command::{Password, Tag};
 use crate::protocol::imap::conversation::State;
-use crate::protocol::imap::respond::CAPABILITIES;
 use crate::protocol::sasl::{Entropy, Exchange, Mechanism, Progress};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -55,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let Some(mut exchange) = self.login.exchange.take() else { return };
         let mut progress = exchange.respond(response);
         if let Progress::Lookup(user) = &progress {
-            progress = exchange.found(&logins::verifiers(&self.desk, user).await);
+            progress = exchange.found(&self.account.verifiers(&self.desk, user).await);
         }
         match progress {
             Progress::Challenge(challenge) => {
@@ -65,7 +63,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Progress::Accepted { .. } => {
                 self.place.known();
                 self.conversation.enter(State::Authenticated);
-                self.conversation.reply(tag, &format!("OK [CAPABILITY {CAPABILITIES}] logged in"));
+                let capabilities = self.account.capabilities();
+                self.conversation.reply(tag, &format!("OK [CAPABILITY {capabilities}] logged in"));
             }
             Progress::Lookup(_) | Progress::Rejected => self.conversation.login_failed(tag),
         }

@@ -20,17 +20,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.conversation.untagged("LIST (\\Noselect) \"/\" \"\"");
             return done();
         }
-        let lines = self.store().read(move |rx| list_lines(rx, &request)).await?;
+        let mailboxes = self.account.mailboxes();
+        let lines = self.store().read(move |rx| list_lines(rx, &mailboxes.list(rx)?, &request)).await?;
         self.conversation.output().extend_from_slice(&lines);
         done()
     }
 
     pub(super) async fn status(&mut self, mailbox: &MailboxName, items: &[StatusItem]) -> Answer {
         let (name, items) = (stored_name(mailbox)?, items.to_vec());
+        let mailboxes = self.account.mailboxes();
         let line = self
             .store()
             .read(move |rx| {
-                let no = rx.mailboxes().find(&name)?.ok_or(StoreError::NoMailbox)?;
+                let no = mailboxes.find(rx, &name)?;
                 status_line(rx, no, &rx.mailboxes().get(no)?, &items)
             })
             .await?;
@@ -39,6 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     pub(super) async fn create(&mut self, mailbox: &MailboxName) -> Answer {
+        self.account.may_put()?;
         let name = stored_name(mailbox)?;
         self.store().write(move |tx| tx.mailboxes().create(&name, None)).await?;
         done()
@@ -51,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     pub(super) async fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Answer {
+        self.account.may_put()?;
         // Renaming INBOX moves its messages and leaves it there (RFC 3501 section 6.3.5).
         let no = match self.mailbox(from).await? {
             (no, record) if record.special == Some(SpecialUse::Inbox) => no,
@@ -69,11 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// The mailbox of that name.
     pub(super) async fn mailbox(&self, mailbox: &MailboxName) -> Result<(MailboxNo, MailboxRecord), Stop> {
-        let name = stored_name(mailbox)?;
+        let (name, mailboxes) = (stored_name(mailbox)?, self.account.mailboxes());
         let found = self
             .store()
             .read(move |rx| {
-                let no = rx.mailboxes().find(&name)?.ok_or(StoreError::NoMailbox)?;
+                let no = mailboxes.find(rx, &name)?;
                 Ok((no, rx.mailboxes().get(no)?))
             })
             .await?;
@@ -97,11 +101,14 @@ struct Listed<'a> {
     has_subscribed_children: bool,
 }
 
-fn list_lines(rx: &Rx<'_>, request: &ListRequest) -> Result<Vec<u8>, StoreError> {
+fn list_lines(
+    rx: &Rx<'_>,
+    all: &[(MailboxNo, MailboxRecord)],
+    request: &ListRequest,
+) -> Result<Vec<u8>, StoreError> {
     let patterns: Vec<Pattern> = request.patterns.iter().map(|pattern| Pattern::new(pattern)).collect();
-    let all = rx.mailboxes().list()?;
     let mut lines = Vec::new();
-    for (no, record) in &all {
+    for (no, record) in all {
         let wire = name::encode(record.name.as_str());
         if !patterns.iter().any(|pattern| pattern.matches(&wire)) {
             continue;
@@ -173,14 +180,19 @@ fn status_line(
             StatusItem::UidNext => format!("UIDNEXT {}", record.uid_next.0),
             StatusItem::UidValidity => format!("UIDVALIDITY {}", record.uid_validity),
             StatusItem::Unseen => format!("UNSEEN {}", record.unseen),
-            StatusItem::Size => {
-                let sizes = rx.messages().list(no, ..)?.into_iter().map(|(_, message)| message.size);
-                format!("SIZE {}", sizes.sum::<u64>())
-            }
+            StatusItem::Size => format!("SIZE {}", record.bytes),
             StatusItem::Deleted => {
                 let all = rx.messages().list(no, ..)?;
                 let deleted = all.iter().filter(|(_, message)| message.flags.has(Flags::DELETED));
                 format!("DELETED {}", deleted.count())
+            }
+            StatusItem::DeletedStorage => {
+                let all = rx.messages().list(no, ..)?;
+                let deleted = all.iter().filter(|(_, message)| message.flags.has(Flags::DELETED));
+                format!("DELETED-STORAGE {}", deleted.map(|(_, message)| message.size).sum::<u64>())
+            }
+            StatusItem::AppendLimit if record.special == Some(SpecialUse::Guest) => {
+                "APPENDLIMIT 0".to_owned()
             }
             StatusItem::AppendLimit => format!("APPENDLIMIT {APPEND_LEN_MAX}"),
         });

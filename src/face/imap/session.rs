@@ -1,5 +1,6 @@
 //! One client: takes the conversation's steps, carries them out, and answers.
 
+use super::account::Account;
 use super::append::Appending;
 use super::letter::LastStructure;
 use super::login::Login;
@@ -11,7 +12,7 @@ use crate::node::desk::Desk;
 use crate::protocol::imap::command::{Command, Numbers, Tag};
 use crate::protocol::imap::conversation::{Conversation, State, Step};
 use crate::protocol::imap::limits::{APPEND_TIMEOUT, CHUNK_LEN, IDLE_TIMEOUT, LOGIN_TIMEOUT};
-use crate::protocol::imap::respond::{CAPABILITIES, CAPABILITIES_BEFORE_LOGIN};
+use crate::protocol::imap::respond::CAPABILITIES_BEFORE_LOGIN;
 use crate::protocol::imap::view::Tell;
 use crate::store::Store;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 /// One client's session.
 pub(super) struct Session<S> {
     pub(super) desk: Arc<Desk>,
+    pub(super) account: Account,
     pub(super) wire: Wire<S>,
     pub(super) conversation: Conversation,
     pub(super) login: Login,
@@ -38,6 +40,7 @@ pub(super) struct Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn new(
         desk: Arc<Desk>,
+        account: Account,
         decoy: [u8; 32],
         stream: S,
         place: Place,
@@ -46,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Self {
             changes: desk.store().changes(),
             desk,
+            account,
             wire: Wire::new(stream),
             conversation: Conversation::new(),
             login: Login::new(decoy),
@@ -200,7 +204,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         match command {
             Command::Capability => {
                 let after_login = self.conversation.state() != State::NotAuthenticated;
-                let capabilities = if after_login { CAPABILITIES } else { CAPABILITIES_BEFORE_LOGIN };
+                let capabilities =
+                    if after_login { self.account.capabilities() } else { CAPABILITIES_BEFORE_LOGIN };
                 self.conversation.untagged(&format!("CAPABILITY {capabilities}"));
                 done()
             }
@@ -225,6 +230,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Unsubscribe(mailbox) => self.subscribe(&mailbox, false).await,
             Command::List(request) => self.list(request).await,
             Command::Status(mailbox, items) => self.status(&mailbox, &items).await,
+            Command::GetQuota(root) => self.quota(&root).await,
+            Command::GetQuotaRoot(mailbox) => self.quota_root(&mailbox).await,
             Command::Close => self.close().await,
             Command::Unselect => {
                 self.leave_mailbox().await;

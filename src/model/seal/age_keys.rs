@@ -1,4 +1,5 @@
-//! Prekeys as age writes them: `age1pq1…` for the public half, `AGE-SECRET-KEY-PQ-1…` for the seed of the secret one.
+//! Keys as age writes them: `age1pq1…` for the public half of a prekey, `AGE-SECRET-KEY-PQ-1…` for the seed of the
+//! secret one; `age1…` for the older kind, of which only the public half is ever here.
 //!
 //! Bech32 (BIP 173) without its limit on length.
 
@@ -7,6 +8,7 @@ use zeroize::Zeroizing;
 
 const RECIPIENT: &str = "age1pq";
 const IDENTITY: &str = "age-secret-key-pq-";
+const CLASSIC: &str = "age";
 const LETTERS: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 const CHECKSUM_LEN: usize = 6;
 /// Longest text that is looked at: that of a public prekey has 1959 letters.
@@ -34,6 +36,22 @@ pub fn parse_recipient(text: &str) -> Option<PublicPrekey> {
 pub fn parse_identity(text: &str) -> Option<SecretPrekey> {
     let bytes = decode(IDENTITY, text)?;
     bytes.first_chunk::<32>().filter(|_| bytes.len() == 32).map(SecretPrekey::from_seed)
+}
+
+/// The recipient of age for a public key of X25519.
+pub(super) fn classic(public: &[u8; 32]) -> String {
+    encode(CLASSIC, public)
+}
+
+/// Reads a recipient of age; `None` if it is none of the kind with X25519.
+pub(super) fn parse_classic(text: &str) -> Option<[u8; 32]> {
+    decode(CLASSIC, text)?.as_slice().try_into().ok()
+}
+
+/// Reads an identity of the kind with X25519.
+#[cfg(test)]
+pub(super) fn parse_classic_identity(text: &str) -> Option<[u8; 32]> {
+    decode("age-secret-key-", text)?.as_slice().try_into().ok()
 }
 
 fn encode(kind: &str, bytes: &[u8]) -> String {

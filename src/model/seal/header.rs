@@ -26,7 +26,7 @@ pub const HEADER_LEN: usize = VERSION.len()
 
 const VERSION: &[u8] = b"age-encryption.org/v1";
 const ANY_VERSION: &[u8] = b"age-encryption.org/";
-const KIND: &[u8] = b"mlkem768x25519";
+pub(super) const KIND: &[u8] = b"mlkem768x25519";
 const STANZA: &[u8] = b"-> mlkem768x25519 ";
 const END: &[u8] = b"---";
 const MAC_LEN: usize = 32;
@@ -165,15 +165,25 @@ fn decode(text: &[u8], len: usize) -> Result<Vec<u8>, HeaderError> {
     if bytes.len() == len { Ok(bytes) } else { Err(HeaderError::Malformed) }
 }
 
+/// The lines that hand a wrapped file key to one reader.
+pub(super) struct Stanza<'a> {
+    pub(super) kind: &'static [u8],
+    /// Its only argument, before it is written in base64.
+    pub(super) argument: &'a [u8],
+    pub(super) body: &'a [u8; WRAPPED_LEN],
+}
+
 /// The header that hands `file_key`, wrapped, to its reader.
-pub(super) fn write(wrapped: &Wrapped, file_key: &[u8; FILE_KEY_LEN]) -> Vec<u8> {
+pub(super) fn write(stanza: &Stanza<'_>, file_key: &[u8; FILE_KEY_LEN]) -> Vec<u8> {
     let mut text = Vec::with_capacity(HEADER_LEN);
     text.extend_from_slice(VERSION);
     text.push(b'\n');
-    text.extend_from_slice(STANZA);
-    text.extend_from_slice(BASE64.encode(wrapped.encapsulated).as_bytes());
+    text.extend_from_slice(b"-> ");
+    text.extend_from_slice(stanza.kind);
+    text.push(b' ');
+    text.extend_from_slice(BASE64.encode(stanza.argument).as_bytes());
     text.push(b'\n');
-    text.extend_from_slice(BASE64.encode(wrapped.body).as_bytes());
+    text.extend_from_slice(BASE64.encode(stanza.body).as_bytes());
     text.push(b'\n');
     text.extend_from_slice(END);
     let mac = hmac(file_key, &text).finalize().into_bytes();
@@ -209,7 +219,7 @@ mod tests {
     use super::*;
 
     fn good() -> Vec<u8> {
-        write(&Wrapped { encapsulated: [1; ENCAPSULATED_LEN], body: [2; WRAPPED_LEN] }, &[3; 16])
+        write(&Wrapped { encapsulated: [1; ENCAPSULATED_LEN], body: [2; WRAPPED_LEN] }.stanza(), &[3; 16])
     }
 
     /// Reads `text` in pieces of `step` bytes.

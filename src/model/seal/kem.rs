@@ -1,6 +1,7 @@
 //! The file key of a seal under a prekey: HPKE (RFC 9180) in base mode, as age's `mlkem768x25519` stanza has it.
 
 use super::curve::is_low_order;
+use super::header::{self, Stanza};
 use super::prekey::{PublicPrekey, SecretPrekey};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -25,6 +26,13 @@ const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
 pub(super) struct Wrapped {
     pub(super) encapsulated: [u8; ENCAPSULATED_LEN],
     pub(super) body: [u8; WRAPPED_LEN],
+}
+
+impl Wrapped {
+    /// The stanza that hands it over.
+    pub(super) fn stanza(&self) -> Stanza<'_> {
+        Stanza { kind: header::KIND, argument: &self.encapsulated, body: &self.body }
+    }
 }
 
 /// Wraps a file key. The same key, randomness and prekey give the same bytes; other keys want other randomness.

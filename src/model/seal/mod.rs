@@ -3,7 +3,8 @@
 //! * `prekey`: the keys that letters are sealed for; `kem`: the file key under one (HPKE, RFC 9180, with X-Wing)
 //! * `header`: the text at the head of the file, as c2sp.org/age has it, but with exactly one stanza
 //! * `sealer`: the file from its plaintext, chunk by chunk in any order; `opener`: the plaintext from the file
-//! * `age_keys`: prekeys as age writes them; `curve`: points that make no secret
+//! * `recipient`, `stream`: files of age for somebody who has the stock program
+//! * `age_keys`: keys as age writes them; `curve`: points that make no secret
 //! * `inside`: header, letter and padding within the plaintext; `padding`: how long that is
 //!
 //! Streams hold one chunk of 64 KiB. What they give out has been checked; the file as a whole, and the letter against
@@ -17,13 +18,17 @@ mod kem;
 pub mod opener;
 pub mod padding;
 pub mod prekey;
+pub mod recipient;
 pub mod sealer;
+pub mod stream;
 
 pub use header::{HEADER_LEN, HeaderError};
 pub use opener::{OpenError, Opener};
 pub use padding::{padded_len, sealed_len, sealed_len_max};
 pub use prekey::{PREKEY_LEN, PrekeyError, PrekeyId, PublicPrekey, SecretPrekey};
+pub use recipient::{Recipient, RecipientError};
 pub use sealer::Sealer;
+pub use stream::SealStream;
 
 use crate::model::aead::TAG_LEN;
 

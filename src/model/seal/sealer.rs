@@ -6,7 +6,8 @@
 
 use super::kem::{self, FILE_KEY_LEN, RANDOMNESS_LEN};
 use super::prekey::PublicPrekey;
-use super::{CHUNK_LEN, HEAD_LEN, NONCE_LEN, chunk_nonce, header};
+use super::recipient::Recipient;
+use super::{CHUNK_LEN, HEADER_LEN, NONCE_LEN, chunk_nonce, header};
 use crate::model::aead::Cipher;
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
@@ -27,17 +28,28 @@ impl Sealer {
     /// length and SHA-256. `seed` must be secret; drawn at random for each letter it also keeps two seals of the
     /// same letter from looking alike.
     pub fn new(to: &PublicPrekey, seed: &[u8; 32], prefix: &[u8]) -> Self {
-        let secrets = Secrets::derive(to, seed, prefix);
+        let secrets = Secrets::derive(&Sha256::digest(to.as_bytes()).into(), seed, prefix);
         let wrapped = kem::wrap(&secrets.file_key, to, &secrets.randomness);
-        let mut head = header::write(&wrapped, &secrets.file_key);
+        let head = header::write(&wrapped.stanza(), &secrets.file_key);
+        debug_assert_eq!(head.len(), HEADER_LEN);
+        Self::with(head, &secrets)
+    }
+
+    /// A sealer of a plaintext of which nothing is known yet, for somebody's key of age. `seed` must be secret and
+    /// random, and never be used for another plaintext.
+    pub fn for_recipient(to: &Recipient, seed: &[u8; 32]) -> Self {
+        let secrets = Secrets::derive(&to.digest(), seed, b"");
+        Self::with(to.head(&secrets.file_key, &secrets.randomness), &secrets)
+    }
+
+    fn with(mut head: Vec<u8>, secrets: &Secrets) -> Self {
         head.extend_from_slice(&secrets.nonce);
         let key = header::payload_key(&secrets.file_key, &secrets.nonce);
         Self { head, cipher: Cipher::new(&key) }
     }
 
-    /// The first [`HEAD_LEN`] bytes of the file; the chunks follow.
+    /// The beginning of the file; the chunks follow. For a prekey it has `HEAD_LEN` bytes.
     pub fn head(&self) -> &[u8] {
-        debug_assert_eq!(self.head.len(), HEAD_LEN);
         &self.head
     }
 
@@ -60,16 +72,16 @@ struct Secrets {
 impl Secrets {
     /// HKDF-SHA256 of the seed, with what is sealed and for whom in the info: a seed used twice by mistake is still
     /// not a key used twice.
-    fn derive(to: &PublicPrekey, seed: &[u8; 32], prefix: &[u8]) -> Self {
+    fn derive(to: &[u8; 32], seed: &[u8; 32], prefix: &[u8]) -> Self {
         let mut secrets = Self {
             file_key: Zeroizing::new([0; FILE_KEY_LEN]),
             randomness: Zeroizing::new([0; RANDOMNESS_LEN]),
             nonce: [0; NONCE_LEN],
         };
-        let (to, prefix) = (Sha256::digest(to.as_bytes()), Sha256::digest(prefix));
+        let prefix = Sha256::digest(prefix);
         let root = Hkdf::<Sha256>::new(Some(SALT), seed);
         let draw = |label: &[u8], out: &mut [u8]| {
-            root.expand_multi_info(&[label, b"\0", &to, &prefix], out)
+            root.expand_multi_info(&[label, b"\0", to, &prefix], out)
                 .expect("64 bytes is a legal length for HKDF-SHA256");
         };
         draw(b"file key", &mut *secrets.file_key);

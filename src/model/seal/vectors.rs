@@ -143,7 +143,7 @@ fn the_public_vectors_of_payloads_do_as_they_should_under_our_stanza() {
         let old = bytes(&vector.file);
         let mac_at = old.windows(5).position(|part| part == b"\n--- ").unwrap() + 1;
         let end_at = mac_at + old[mac_at..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
-        let mut file = header::write(&kem::wrap(&file_key, secret.public(), &[5; 64]), &file_key);
+        let mut file = header::write(&kem::wrap(&file_key, secret.public(), &[5; 64]).stanza(), &file_key);
         file.extend(&old[end_at..]);
         for step in [file.len(), 4099] {
             let (plain, end) = open(&secret, &file, step);

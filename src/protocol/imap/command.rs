@@ -61,6 +61,10 @@ pub enum Command {
     List(ListRequest),
     /// RFC 3501 section 6.3.10.
     Status(MailboxName, Vec<StatusItem>),
+    /// RFC 9208 section 4.1.1: the quota root.
+    GetQuota(Vec<u8>),
+    /// RFC 9208 section 4.1.2.
+    GetQuotaRoot(MailboxName),
     /// RFC 2177.
     Idle,
     /// RFC 3501 section 6.4.1.
@@ -178,6 +182,8 @@ pub enum StatusItem {
     Size,
     /// RFC 9051: how many carry `\Deleted`.
     Deleted,
+    /// RFC 9208: the sum of the sizes of those that carry `\Deleted`, in bytes.
+    DeletedStorage,
     /// RFC 7889.
     AppendLimit,
 }

@@ -68,6 +68,8 @@ pub const SEARCH_WINDOW_LEN: usize = 256 * 1024;
 /// Open connections per listener. Thunderbird opens five per account. For one more, one that has not logged in must go;
 /// if all have, it is told to come back.
 pub const CONNECTIONS_MAX: usize = 256;
+/// The same at the onion of a guest reader, who has one account and a few programs.
+pub const GUEST_CONNECTIONS_MAX: usize = 16;
 /// Time to log in before the connection is closed.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Silence after which a logged-in client is logged out (RFC 3501 section 5.4 asks for at least 30 minutes).

@@ -16,6 +16,10 @@ pub const CAPABILITIES_BEFORE_LOGIN: &str =
 pub const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN \
      SPECIAL-USE LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT=67108864";
 
+/// The same for somebody without a node, who has one mailbox with a quota (RFC 9208) and puts nothing there.
+pub const CAPABILITIES_OF_GUESTS: &str = "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS CHILDREN \
+     LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE QUOTA QUOTA=RES-STORAGE APPENDLIMIT=0";
+
 /// Writes a string: quoted if it can be, else as a literal. NUL, which IMAP cannot carry, is left out.
 pub fn string(out: &mut Vec<u8>, text: &[u8]) {
     let quotable = |&byte: &u8| matches!(byte, b' '..=b'~');
@@ -85,6 +89,7 @@ mod tests {
     #[test]
     fn the_announced_append_limit_is_the_real_one() {
         assert!(CAPABILITIES.ends_with(&format!("APPENDLIMIT={APPEND_LEN_MAX}")));
+        assert!(CAPABILITIES_OF_GUESTS.ends_with("APPENDLIMIT=0") && !CAPABILITIES.contains("QUOTA"));
     }
 
     #[test]

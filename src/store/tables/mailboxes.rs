@@ -116,7 +116,7 @@ impl From<MailboxName> for String {
     }
 }
 
-/// What a mailbox is for. At most one mailbox has each.
+/// What a mailbox is for. At most one mailbox has each, but for `Guest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SpecialUse {
     /// Where letters arrive.
@@ -135,13 +135,15 @@ pub enum SpecialUse {
     Archive,
     /// Letters of strangers.
     Requests,
+    /// Letters for somebody who reads here without a node. It has no name of its own, and is in no list of mailboxes.
+    Guest,
 }
 
 impl SpecialUse {
     /// The attribute that LIST shows (RFC 6154), if there is one for it.
     pub fn attribute(self) -> Option<&'static str> {
         match self {
-            Self::Inbox | Self::Outbox | Self::Requests => None,
+            Self::Inbox | Self::Outbox | Self::Requests | Self::Guest => None,
             Self::Sent => Some("\\Sent"),
             Self::Drafts => Some("\\Drafts"),
             Self::Trash => Some("\\Trash"),
@@ -152,7 +154,7 @@ impl SpecialUse {
 
     /// Whether the node itself puts letters there, so that the mailbox cannot go.
     fn is_needed(self) -> bool {
-        matches!(self, Self::Inbox | Self::Sent | Self::Outbox | Self::Junk | Self::Requests)
+        matches!(self, Self::Inbox | Self::Sent | Self::Outbox | Self::Junk | Self::Requests | Self::Guest)
     }
 }
 
@@ -175,6 +177,9 @@ pub struct MailboxRecord {
     pub messages: u32,
     /// Number of messages without `\Seen`.
     pub unseen: u32,
+    /// Sum of the sizes of the messages.
+    #[serde(default)]
+    pub bytes: u64,
     /// The first uid that no session has been told of as `\Recent`.
     pub recent_from: Uid,
 }
@@ -218,11 +223,14 @@ impl<'a, 't> Mailboxes<'a, 't> {
         self.rows.get_record(Table::Mailboxes, &no.0.to_be_bytes())?.ok_or(StoreError::NoMailbox)
     }
 
-    /// All mailboxes, sorted by name.
+    /// The person's own mailboxes, sorted by name.
     pub fn list(&self) -> Result<Vec<(MailboxNo, MailboxRecord)>, StoreError> {
         let mut found = Vec::new();
         self.rows.scan_prefix(Table::Mailboxes, b"", |key, value| {
-            found.push((MailboxNo(be_u32(key)?), crate::store::rows::decode::<MailboxRecord>(value)?));
+            let record = crate::store::rows::decode::<MailboxRecord>(value)?;
+            if record.special != Some(SpecialUse::Guest) {
+                found.push((MailboxNo(be_u32(key)?), record));
+            }
             Ok(ControlFlow::Continue(()))
         })?;
         found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
@@ -295,6 +303,15 @@ impl<'a, 't> MailboxesMut<'a, 't> {
         let all: Vec<Uid> = self.tx.messages().list(no, Uid(1)..)?.into_iter().map(|(uid, _)| uid).collect();
         self.tx.messages().expunge(no, &all)?;
         self.leave_name(&record)?;
+        self.tx.rows.delete(Table::Mailboxes, &no.0.to_be_bytes())?;
+        self.tx.mail_changed.set(true);
+        Ok(())
+    }
+
+    /// Removes a guest reader's mailbox and its messages.
+    pub(super) fn delete_unnamed(&self, no: MailboxNo) -> Result<(), StoreError> {
+        let all: Vec<Uid> = self.tx.messages().list(no, Uid(1)..)?.into_iter().map(|(uid, _)| uid).collect();
+        self.tx.messages().expunge(no, &all)?;
         self.tx.rows.delete(Table::Mailboxes, &no.0.to_be_bytes())?;
         self.tx.mail_changed.set(true);
         Ok(())
@@ -398,6 +415,17 @@ pub(in crate::store) fn create(
     name: &MailboxName,
     special: Option<SpecialUse>,
 ) -> Result<MailboxNo, StoreError> {
+    let no = create_unnamed(rows, name, special)?;
+    rows.put(Table::MailboxNames, name.0.as_bytes(), &no.0.to_be_bytes())?;
+    Ok(no)
+}
+
+/// The same for a mailbox that is found by its number alone; `name` is what its reader sees.
+pub(super) fn create_unnamed(
+    rows: &Rows<'_>,
+    name: &MailboxName,
+    special: Option<SpecialUse>,
+) -> Result<MailboxNo, StoreError> {
     if rows.len(Table::Mailboxes)? >= MAILBOXES_MAX {
         return Err(StoreError::TooMany("mailboxes"));
     }
@@ -412,9 +440,9 @@ pub(in crate::store) fn create(
         modseq: 1,
         messages: 0,
         unseen: 0,
+        bytes: 0,
         recent_from: Uid(1),
     };
-    rows.put(Table::MailboxNames, name.0.as_bytes(), &no.0.to_be_bytes())?;
     put(rows, no, &record)?;
     Ok(no)
 }
@@ -424,7 +452,11 @@ fn next_uid_validity(rows: &Rows<'_>) -> Result<u32, StoreError> {
         .map_err(|_| StoreError::TooMany("mailboxes made and removed"))
 }
 
-pub(super) fn put(rows: &Rows<'_>, no: MailboxNo, record: &MailboxRecord) -> Result<(), StoreError> {
+pub(in crate::store) fn put(
+    rows: &Rows<'_>,
+    no: MailboxNo,
+    record: &MailboxRecord,
+) -> Result<(), StoreError> {
     rows.put_record(Table::Mailboxes, &no.0.to_be_bytes(), record)
 }
 

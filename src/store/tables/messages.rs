@@ -281,6 +281,7 @@ impl<'a, 't> MessagesMut<'a, 't> {
             self.tx.letters().release(message.letter)?;
             record.messages = record.messages.saturating_sub(1);
             record.unseen = record.unseen.saturating_sub(unseen(&message.flags));
+            record.bytes = record.bytes.saturating_sub(message.size);
             removed.push(uid);
         }
         if !removed.is_empty() {
@@ -358,6 +359,7 @@ impl<'a, 't> MessagesMut<'a, 't> {
         record.messages += 1;
         record.unseen += unseen(&message.flags);
         let size = self.tx.letters().hold(message.letter)?;
+        record.bytes = record.bytes.saturating_add(size);
         if let Some(id) = &message.sent_id {
             self.tx.sent_ids().file(id, mailbox, uid)?;
         }

@@ -4,6 +4,7 @@ mod address;
 pub mod cards;
 pub mod contacts;
 pub mod credentials;
+pub mod guests;
 pub mod held;
 pub mod holders;
 pub mod invites;

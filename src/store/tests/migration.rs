@@ -1,7 +1,8 @@
 //! Older stores open, newer ones are refused. `tests/fixtures/store-1` was made by schema 1: one submission, one
 //! delivery (`script`), and three more letters seen, before `seen_by_time` was there. `tests/fixtures/store-2` was made
 //! by schema 2: the same script, and a mailbox Requests of the person's own with one letter; `tests/fixtures/store-3`
-//! by schema 3: the script, three more letters seen, and a peer.
+//! by schema 3: the script, three more letters seen, and a peer; `tests/fixtures/store-4` by schema 4: the same, and a
+//! mailbox that is held for somebody.
 
 use super::script::{Answer, author, deliver, judge};
 use super::*;
@@ -38,6 +39,13 @@ fn schema_3() -> SimDisk {
     )
 }
 
+fn schema_4() -> SimDisk {
+    disk_of(
+        include_bytes!("../../../tests/fixtures/store-4/mail.db"),
+        include_bytes!("../../../tests/fixtures/store-4/segment-00000001"),
+    )
+}
+
 fn judge_migrated(store: &Store) {
     judge(store, (Answer::Accepted, Answer::Accepted)).unwrap();
     let count = || now(store.read(|rx| rx.seen().count())).unwrap();
@@ -51,8 +59,15 @@ fn judge_migrated(store: &Store) {
     assert!(contents(store, special(store, SpecialUse::Requests)).unwrap().is_empty());
     assert!(now(store.read(|rx| rx.contacts().list())).unwrap().is_empty());
     // The tables of schema 4.
-    assert!(now(store.read(|rx| rx.held().mailboxes())).unwrap().is_empty());
+    assert!(now(store.read(|rx| rx.held().wishes())).unwrap().is_empty());
     assert!(now(store.read(|rx| rx.routes().recalls())).unwrap().is_empty());
+    // What schema 5 counts, and its table.
+    for (no, mailbox) in now(store.read(|rx| rx.mailboxes().list())).unwrap() {
+        let view = now(store.mailbox_view(no)).unwrap();
+        assert_eq!(mailbox.bytes, view.messages.iter().map(|(_, message)| message.size).sum::<u64>());
+        assert_eq!(mailbox.bytes > 0, mailbox.messages > 0);
+    }
+    assert!(now(store.read(|rx| rx.guests().list())).unwrap().is_empty());
 }
 
 #[test]
@@ -92,6 +107,17 @@ fn a_store_of_schema_3_opens_with_all_that_was_in_it() {
 }
 
 #[test]
+fn a_store_of_schema_4_opens_with_all_that_was_in_it() {
+    let disk = schema_4();
+    let store = open(&disk).unwrap();
+    let held = now(store.read(|rx| rx.held().mailboxes())).unwrap();
+    assert_eq!(held.iter().map(|(_, record)| record.bytes).collect::<Vec<_>>(), [1 << 22]);
+    judge_migrated(&store);
+    now(store.close()).unwrap();
+    judge(&open(&disk).unwrap(), (Answer::Accepted, Answer::Accepted)).unwrap();
+}
+
+#[test]
 fn a_migration_that_is_interrupted_is_done_at_the_next_opening() {
     for n in 0.. {
         let disk = schema_1();
@@ -113,6 +139,6 @@ fn a_store_of_a_later_schema_is_refused_and_left_as_it_is() {
     now(store.write(|tx| tx.rows.put_number("schema", 9))).unwrap();
     now(store.close()).unwrap();
     for _ in 0..2 {
-        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 4 })));
+        assert!(matches!(open(&disk), Err(StoreError::Newer { found: 9, known: 5 })));
     }
 }

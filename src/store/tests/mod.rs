@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod everyday;
 mod group;
+mod guests;
 mod held;
 mod index;
 mod mail;

@@ -1,7 +1,7 @@
 //! Onions hosted beside an identity's own: they come and go with the identity, and with their listener.
 
 use super::*;
-use crate::HOSTED_MAX;
+use crate::{ClientSecret, HOSTED_MAX};
 
 /// The onion hosted beside the host's own in these tests.
 const BESIDE: u8 = 40;
@@ -203,4 +203,28 @@ fn the_same_seed_publishes_hosted_onions_at_the_same_times() {
     };
     assert!((0..5).all(|seed| run(seed) == run(seed)));
     assert_ne!(run(1), run(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restricted_onion_takes_only_those_who_hold_a_key_of_it() {
+    let mut pair = Pair::new(1, Conditions::default()).await;
+    let [guest, other] = [21, 22].map(|n| ClientSecret::from_bytes([n; 32]));
+    let clients = vec![guest.public()];
+    let mut beside = pair.host.host_for(key(BESIDE), PORT, clients).await.unwrap();
+    let network = pair.network.clone();
+    let refused = |answer: Result<Stream, DialError>| assert_eq!(answer.unwrap_err(), DialError::Refused);
+    refused(pair.dialler.dial(address(BESIDE), PORT, DEADLINE).await);
+    pair.dialler.add_client_secret(&other);
+    refused(pair.dialler.dial(address(BESIDE), PORT, DEADLINE).await);
+    let reader = network.join(address(60));
+    reader.add_client_secret(&guest);
+    let mut dialled = reader.dial(address(BESIDE), PORT, DEADLINE).await.unwrap();
+    let mut accepted = beside.accept().await.unwrap();
+    send(&mut dialled, b"to the guest").await;
+    assert_eq!(read(&mut accepted, 12).await, b"to the guest");
+    refused(reader.dial(address(BESIDE), 80, DEADLINE).await);
+    // The key opens that onion, and the others stay open to everybody.
+    pair.streams().await;
+    let none = pair.host.host_for(key(BESIDE + 1), PORT, Vec::new()).await;
+    assert!(matches!(none, Err(ListenError::NoClient)), "for nobody nothing is hosted");
 }

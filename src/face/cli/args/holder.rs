@@ -61,7 +61,7 @@ pub(crate) struct Grant {
 }
 
 /// Reads a number of bytes: digits, alone or with K, M, G or T (KiB, MiB, …: 1024 each) behind them.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim().to_ascii_uppercase();
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let shift = match unit {

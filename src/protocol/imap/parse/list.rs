@@ -83,6 +83,7 @@ impl Cursor<'_> {
                 "UNSEEN" => StatusItem::Unseen,
                 "SIZE" => StatusItem::Size,
                 "DELETED" => StatusItem::Deleted,
+                "DELETED-STORAGE" => StatusItem::DeletedStorage,
                 "APPENDLIMIT" => StatusItem::AppendLimit,
                 _ => return bad("unknown STATUS item"),
             })

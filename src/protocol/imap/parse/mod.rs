@@ -178,7 +178,12 @@ fn on_mailboxes(cursor: &mut Cursor<'_>, name: &str) -> Read<Command> {
         "LIST" => return Ok(Command::List(cursor.list_request()?)),
         "LSUB" => return Ok(Command::List(cursor.lsub_request()?)),
         "LOGIN" | "AUTHENTICATE" | "ID" | "ENABLE" => return on_session(cursor, name),
-        "SELECT" | "EXAMINE" | "CREATE" | "DELETE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "STATUS" => {}
+        "SELECT" | "EXAMINE" | "CREATE" | "DELETE" | "RENAME" | "SUBSCRIBE" | "UNSUBSCRIBE" | "STATUS"
+        | "GETQUOTAROOT" => {}
+        "GETQUOTA" => {
+            cursor.space()?;
+            return Ok(Command::GetQuota(cursor.astring()?));
+        }
         "APPEND" => return bad("APPEND ends with the letter as a literal"),
         _ => return bad("unknown command"),
     }
@@ -191,6 +196,7 @@ fn on_mailboxes(cursor: &mut Cursor<'_>, name: &str) -> Read<Command> {
         "DELETE" => Command::Delete(mailbox),
         "SUBSCRIBE" => Command::Subscribe(mailbox),
         "UNSUBSCRIBE" => Command::Unsubscribe(mailbox),
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox),
         "STATUS" => {
             cursor.space()?;
             Command::Status(mailbox, cursor.status_items()?)
@@ -274,6 +280,9 @@ mod tests {
             parsed("a STORE 1 +FLAGS.SILENT \\Seen $x"),
             Command::Store(_, StoreFlags { silent: true, .. })
         ));
+        assert_eq!(parsed("a getquota \"\""), Command::GetQuota(Vec::new()));
+        let inbox = MailboxName::new("INBOX").unwrap();
+        assert_eq!(parsed("a GETQUOTAROOT inbox"), Command::GetQuotaRoot(inbox));
         assert!(matches!(parsed("a UID MOVE 1:* Trash"), Command::Copy { remove: true, .. }));
     }
 

@@ -127,8 +127,16 @@ impl Server {
         if let Role::Drop { onion, .. } = self.config.role {
             return self.rcpt_at_drop(onion, path);
         }
-        let taken = self.may_rcpt(path).and_then(|()| self.recipient(path)).and_then(|to| self.may_join(to));
-        match (taken, &mut self.transaction) {
+        match self.may_rcpt(path).and_then(|()| self.recipient(path)) {
+            Ok(address) if self.is_guests(&address) => self.state = State::AskRecipient(address),
+            Ok(address) => self.join(address),
+            Err(reply) => self.say(&reply),
+        }
+    }
+
+    /// Somebody to whom letters are taken is named.
+    pub(super) fn join(&mut self, address: MailAddress) {
+        match (self.may_join(address), &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
                 if !transaction.recipients.contains(&address) {
                     transaction.recipients.push(address);
@@ -159,7 +167,7 @@ impl Server {
     }
 
     /// The address, if it can share a letter with those that were named before: a seal is for one reader, and `echo@`
-    /// shares none, since what is for it is answered and not kept.
+    /// shares none, since what is for it is answered and not kept; nor does somebody for whom letters are sealed anew.
     fn may_join(&self, address: MailAddress) -> Result<MailAddress, Reply> {
         let letter = self.transaction.as_ref();
         let sealed = letter.is_some_and(|letter| letter.sealed.is_some());
@@ -168,6 +176,9 @@ impl Server {
             (_, Some(other)) if sealed && *other != address => Err(replies::SEALED_FOR_ONE),
             (Role::Onion { names, .. }, Some(other)) if names.is_echo(other) != names.is_echo(&address) => {
                 Err(replies::ECHO_ALONE)
+            }
+            (_, Some(other)) if *other != address && (self.is_guests(other) || self.is_guests(&address)) => {
+                Err(replies::GUEST_ALONE)
             }
             _ => Ok(address),
         }
@@ -205,8 +216,7 @@ impl Server {
         let address = path.mail_address().ok_or(replies::NOBODY)?;
         match names {
             names if names.is_echo(&address) => self.may_echo().map(|()| address),
-            names if names.owns(&address) => Ok(address),
-            _ => Err(replies::NOBODY),
+            _ => Ok(address),
         }
     }
 

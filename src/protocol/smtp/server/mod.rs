@@ -11,9 +11,11 @@ mod collect;
 mod deposit;
 mod letter;
 mod login;
+mod recipient;
 mod replies;
 mod session;
 
+use crate::model::address::MailAddress;
 use crate::model::hold::Token;
 use crate::model::letter::{LetterId, Recipients};
 use crate::model::policy::OwnNames;
@@ -30,6 +32,7 @@ use crate::protocol::smtp::reply::Reply;
 pub use collect::{DropAsked, HeldAsked, RevokeAsked, TakeAsked};
 pub use deposit::{Deposit, DepositAsked, RecallAsked};
 use onion::OnionAddress;
+pub use recipient::RecipientAsked;
 use session::{Facts, State, Transaction};
 use std::collections::VecDeque;
 
@@ -69,7 +72,7 @@ pub enum Role {
         /// The node's own, always the same (see [`crate::protocol::sasl::Entropy`]).
         decoy: [u8; 32],
         /// Addresses of others in whose name this identity may write.
-        others: Vec<crate::model::address::MailAddress>,
+        others: Vec<MailAddress>,
     },
 }
 
@@ -78,7 +81,8 @@ pub enum Role {
 pub struct Envelope {
     /// From MAIL. On submission: `Null`, or an address of this identity.
     pub from: ReversePath,
-    /// From RCPT. On the onion port all are local parts of this identity; at a drop it is one mailbox's address.
+    /// From RCPT. On the onion port all are local parts of this identity, or it is one that was taken at
+    /// [`Step::Recipient`]; at a drop it is one mailbox's address.
     pub recipients: Recipients,
     /// What the sender says the letter's size is, in bytes, at most what is taken here. It is always said of a sealed
     /// letter, and then the real one is the same; else it may differ.
@@ -158,6 +162,8 @@ pub enum Step<'a> {
     Card(CardAsked<'a>),
     /// How much of this letter is here from before? Whoever answers holds it until `Begin` or `Discard` or `Suspend`.
     Checkpoint(Checkpoint<'a>),
+    /// Does anybody read here under this address (onion port)?
+    Recipient(RecipientAsked<'a>),
     /// May this letter be left here (drop)?
     Deposit(DepositAsked<'a>),
     /// Take this letter, or not?
@@ -313,6 +319,7 @@ enum Event {
     Proved(OnionAddress),
     Card(Option<u64>),
     Checkpoint(Sending),
+    Recipient(MailAddress),
     Deposit(Deposit),
     Begin(Box<Envelope>),
     Body(Vec<u8>),
@@ -374,6 +381,7 @@ impl Server {
             Event::Proved(onion) => Step::Proved(onion),
             Event::Card(known) => Step::Card(CardAsked { server: self, known }),
             Event::Checkpoint(sending) => Step::Checkpoint(Checkpoint { server: self, sending }),
+            Event::Recipient(to) => Step::Recipient(RecipientAsked::new(self, to)),
             Event::Deposit(deposit) => Step::Deposit(DepositAsked::new(self, deposit)),
             Event::Begin(envelope) => Step::Begin(Begin { server: self, envelope }),
             Event::Body(content) => Step::Body(content),
@@ -471,6 +479,7 @@ impl Server {
             State::Lookup { user, .. } => Some(Event::Login(user.clone())),
             State::AskCard(known) => Some(Event::Card(*known)),
             State::AskCheckpoint => Some(Event::Checkpoint(self.sending())),
+            State::AskRecipient(to) => Some(Event::Recipient(to.clone())),
             State::AskDeposit(mailbox) => {
                 let mailbox = *mailbox;
                 Some(Event::Deposit(self.deposit(mailbox)))

@@ -66,6 +66,8 @@ pub(super) const NO_RELAY: Reply = Reply::new(550, 7, 1, "This node takes letter
 pub(super) const NOBODY: Reply = Reply::new(550, 1, 1, "Nobody of that name here");
 pub(super) const ECHO_ALONE: Reply =
     Reply::new(452, 5, 3, "echo@ takes a letter of its own; send to the others in another one");
+pub(super) const GUEST_ALONE: Reply =
+    Reply::new(452, 5, 3, "This address takes a letter of its own; send to the others in another one");
 pub(super) const ECHO_UNPROVED: Reply =
     Reply::new(550, 7, 1, "echo@ answers only a node that has proved its onion by AUTH ONION-ED25519");
 pub(super) const ECHO_NO_SENDER: Reply =

@@ -32,6 +32,8 @@ pub(super) enum State {
     AskCard(Option<u64>),
     /// The driver is asked what is here of the letter already.
     AskCheckpoint,
+    /// The driver is asked whether letters for this address are taken.
+    AskRecipient(MailAddress),
     /// The driver is asked whether the letter may be left in this mailbox.
     AskDeposit(MailboxId),
     /// The driver is asked what is held for this key, behind this letter.
