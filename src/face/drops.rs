@@ -3,7 +3,8 @@
 //! Authors leave sealed letters for tokens and prove nothing; guests prove a collecting key. Promises that which drops
 //! are hosted follows what was promised, and that a drop says nothing of whose node it is.
 
-use crate::face::inbound::serve_as;
+use crate::face::inbound::{places, serve_as};
+use crate::face::places::Places;
 use crate::face::smtp::Port;
 use crate::face::went_down;
 use crate::model::hold::{self, Token};
@@ -15,7 +16,7 @@ use crate::node::receive::Here;
 use crate::node::{Node, session};
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::server::{Config, Deposit, Envelope, Role, Sending, Server};
-use crate::protocol::smtp::{HeldLetter, Reply, Take};
+use crate::protocol::smtp::{HeldLetter, Reply, Revoked, Take};
 use onion::{HostKey, OnionAddress};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,13 +89,19 @@ impl Port for DropPort {
         self.node.desk.forget_held(self.collecting(who).await?, letters.to_vec()).await
     }
 
+    async fn revoke(&self, who: OnionAddress, revoked: &Revoked) -> Result<(), Reply> {
+        self.node.desk.revoke_tokens(self.collecting(who).await?, revoked.clone()).await
+    }
+
     async fn recall(&self, letter: LetterId, token: Token) -> Result<(), Reply> {
         self.node.desk.recall_held(self.drop, letter, token).await
     }
 }
 
-/// Hosts a drop for each that was promised, until the node goes down.
+/// Hosts a drop for each that was promised, until the node goes down. Their callers share as many places as one port
+/// has.
 pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
+    let places = places();
     let mut hosts = JoinSet::new();
     let mut hosted: BTreeMap<OnionAddress, AbortHandle> = BTreeMap::new();
     loop {
@@ -108,9 +115,9 @@ pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
                     wanted && !host.is_finished()
                 });
                 for (onion, key) in drops {
-                    hosted
-                        .entry(onion)
-                        .or_insert_with(|| hosts.spawn(host_one(node.clone(), onion, key, down.clone())));
+                    hosted.entry(onion).or_insert_with(|| {
+                        hosts.spawn(host_one(node.clone(), onion, key, places.clone(), down.clone()))
+                    });
                 }
             }
             Err(error) => node.desk.trouble.note("drops", format!("what is held cannot be read: {error}")),
@@ -126,11 +133,17 @@ pub async fn host(node: Arc<Node>, mut down: watch::Receiver<bool>) {
 }
 
 /// Hosts one drop until its service ends.
-async fn host_one(node: Arc<Node>, drop: OnionAddress, key: HostKey, down: watch::Receiver<bool>) {
+async fn host_one(
+    node: Arc<Node>,
+    drop: OnionAddress,
+    key: HostKey,
+    places: Places,
+    down: watch::Receiver<bool>,
+) {
     match node.transport.host(key, session::PORT).await {
         Ok(listener) => {
             node.desk.trouble.clear("drops");
-            serve_as(listener, down, || {
+            serve_as(listener, down, &places, || {
                 let role = Role::Drop { onion: drop, cookie: node.desk.draw() };
                 let size_max = hold::class_size_max(hold::CLASS_MAX);
                 let port = DropPort { node: node.clone(), drop, collecting: Mutex::default() };

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Files that the process may have open for each conversation place of one port: the ports are three, and the store,
-/// Tor and the commands need some too.
-const FILES_PER_PLACE: u64 = 4;
+/// Files that the process may have open for each conversation place of one port: the ports are four, all drops together
+/// being one, and the store, Tor and the commands need some too.
+const FILES_PER_PLACE: u64 = 5;
 
 /// The places of one port.
 #[derive(Debug, Clone)]

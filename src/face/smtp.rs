@@ -13,7 +13,7 @@ use crate::node::partial::Claim;
 use crate::node::receive::Here;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::server::{Deposit, Envelope, Held, Sending, Server, Step};
-use crate::protocol::smtp::{HeldLetter, Phase, Read, Reply, Take, limits};
+use crate::protocol::smtp::{HeldLetter, Phase, Read, Reply, Revoked, Take, limits};
 use onion::OnionAddress;
 use std::future::{Future, ready};
 use std::io;
@@ -81,6 +81,10 @@ pub(crate) trait Port: Sync {
     }
     /// Whoever proved this key has these letters durably.
     fn forget(&self, _who: OnionAddress, _: &[LetterId]) -> impl Future<Output = Result<(), Reply>> + Send {
+        ready(Err(NOTHING_HELD))
+    }
+    /// Whoever proved this key takes back tokens that were given out (at a drop).
+    fn revoke(&self, _who: OnionAddress, _: &Revoked) -> impl Future<Output = Result<(), Reply>> + Send {
         ready(Err(NOTHING_HELD))
     }
     /// Its author calls a letter back (at a drop).
@@ -217,6 +221,10 @@ where
                 Err(reply) => asked.refuse(reply),
             },
             Step::Drop(asked) => match port.forget(asked.who(), asked.letters()).await {
+                Ok(()) => asked.done(),
+                Err(reply) => asked.refuse(reply),
+            },
+            Step::Revoke(asked) => match port.revoke(asked.who(), asked.revoked()).await {
                 Ok(()) => asked.done(),
                 Err(reply) => asked.refuse(reply),
             },

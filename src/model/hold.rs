@@ -30,6 +30,10 @@ pub const BYTES_MIN: u64 = 4 * 1024 * 1024;
 pub const BYTES_MAX: u64 = 1 << 40;
 /// Length of the time in which tokens of one epoch are given out; they are taken in it and in the one that follows.
 pub const EPOCH: Duration = Duration::from_secs(28 * 86_400);
+/// What a letter takes beside its bytes: its rows in the holder's tables.
+const ROWS_LEN: u64 = 1024;
+/// The room that letters take is counted in steps of this.
+const ROOM_STEP: u64 = 4 * 1024;
 /// The class of the tokens that are given out: letters of up to 1 MiB, sealed. Larger ones are announced instead.
 pub const CLASS: u8 = 2;
 /// The largest class.
@@ -90,6 +94,15 @@ pub fn epoch_end(epoch: u32) -> UnixTime {
 pub const fn class_size_max(class: u8) -> u64 {
     let class = if class < CLASS_MAX { class } else { CLASS_MAX };
     (64 * 1024) << (2 * class as u32)
+}
+
+/// The room that a sealed letter of so many bytes takes of what was promised, in bytes: with its rows, in whole steps.
+/// Without it letters of a few bytes each could fill a disk beyond every promise.
+pub const fn room(size: u64) -> u64 {
+    match size.saturating_add(ROWS_LEN).checked_next_multiple_of(ROOM_STEP) {
+        Some(room) => room,
+        None => u64::MAX,
+    }
 }
 
 /// What pays for one letter: random, and authenticated by the guest.
@@ -248,6 +261,14 @@ mod tests {
         assert_eq!(class_size_max(CLASS), 1 << 20);
         assert_eq!(class_size_max(CLASS_MAX), 256 << 20);
         assert_eq!(class_size_max(255), class_size_max(CLASS_MAX));
+    }
+
+    #[test]
+    fn the_smallest_letter_takes_a_step_of_room_and_each_takes_its_rows() {
+        assert_eq!([0, 1, 3072].map(room), [4096; 3]);
+        assert_eq!([3073, 4096, 7168].map(room), [8192; 3]);
+        assert_eq!(room(1 << 20), (1 << 20) + 4096);
+        assert_eq!(room(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub const CONFIRM_GRACE: Duration = Duration::from_secs(86_400);
 
 /// How long after the last holder's time is over a receipt may still come: then delivery is not confirmed.
 pub const CONFIRM_WAIT: Duration = Duration::from_secs(14 * 86_400);
+/// How long the receipt of a letter that its reader fetched may take; then the letter is offered again, and known.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(600);
 
 /// One letter waiting for one recipient.
 ///
@@ -81,6 +83,9 @@ pub struct Entry {
     /// When its reader was last told, by holders, that it waits here: it is too large for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<UnixTime>,
+    /// When its reader fetched it from here: it has it, and the receipt is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<UnixTime>,
     /// What the reader's node said after the letter had come to it by a holder: it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Reply>,
@@ -223,6 +228,7 @@ impl Entry {
             errand: false,
             custody: Vec::new(),
             announced: None,
+            fetched: None,
             refused: None,
             behalf: None,
             state,
@@ -272,6 +278,19 @@ impl Entry {
         (*next, *tries) = (now, 0);
     }
 
+    /// Its reader has fetched it: it is not sent again before its receipt had time to come.
+    pub fn fetch(&mut self, now: UnixTime) {
+        let State::Waiting { next, last, .. } = &mut self.state;
+        *next = now.plus(RECEIPT_WAIT);
+        *last = Some(LastTry { at: now, text: "fetched; its receipt is on the way".to_owned() });
+        self.fetched = Some(now);
+    }
+
+    /// Whether it is to be sent once its reader is reached: at once, but for what the reader has fetched a moment ago.
+    pub fn is_wanted(&self, now: UnixTime) -> bool {
+        self.fetched.is_none() || self.is_due(now)
+    }
+
     /// When the letter goes back if it is not delivered; none as long as the time was never agreed. Whoever has it in
     /// their keeping has it until the end, and then its receipt needs time to come back.
     pub fn deadline(&self) -> Option<UnixTime> {
@@ -300,7 +319,7 @@ pub fn settle(entry: Entry, begun: Moment, outcome: Outcome, ended: Moment, rng:
     };
     let says_nothing = outcome == Outcome::NetworkDown;
     if !says_nothing && ended.agreed.is_some() && is_past_deadline(&entry, begun, &outcome) {
-        return Settled::Return(match entry.held_until() {
+        return Settled::Return(match entry.held_until().or(entry.fetched) {
             Some(held_until) => Reason::Unconfirmed { held_until },
             None => Reason::Expired { last: text },
         });

@@ -5,22 +5,26 @@
 //! not taken, holds up no other, and that a holder which lists without end or gives other bytes than it listed costs a
 //! bounded time and nothing else.
 
+use crate::model::hold::MailboxId;
 use crate::model::letter::LetterId;
 use crate::model::statement::{LetterStatement, Refusal, sign_as_device};
+use crate::model::trust::Tier;
 use crate::node::Node;
 use crate::node::errands::Errand;
 use crate::node::line::Line;
 use crate::node::parcel::NotTaken;
-use crate::node::receive;
 use crate::node::session::{DIAL_DEADLINE, PORT};
+use crate::node::{receive, routes};
 use crate::protocol::smtp::client::Failure;
 use crate::protocol::smtp::{HeldLetter, Reply, Take, limits};
 use crate::store::StoreError;
-use crate::store::holders::{HolderRecord, PromiseRecord};
+use crate::store::holders::{CameWith, HolderRecord, PromiseRecord};
 use crate::store::routes::RecallRecord;
 use ed25519_dalek::SigningKey;
 use onion::{OnionAddress, Stage};
 use rand::RngExt as _;
+use rand::seq::SliceRandom as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -37,6 +41,11 @@ const SPREAD: Duration = Duration::from_secs(4);
 const LISTS_MAX: usize = 100;
 /// Letters called back in one round.
 const RECALLS_MAX: usize = 64;
+
+/// What the person is told when a holder is one of another identity of theirs.
+const ANOTHER_S: &str = "another identity of yours that is unlocked has the same holder, who could tell from the times \
+                         that both are yours: nothing is fetched there while both run. End one of them \
+                         (onionskin holder list), or allow it: onionskin holder ask ADDRESS --shared";
 
 /// Collects when we come online, when asked, and now and then. Runs until dropped.
 pub(super) async fn run(node: Arc<Node>) {
@@ -82,12 +91,21 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
     };
     let mut rng = node.desk.rng();
     let mut visits = JoinSet::new();
+    let mut another_s = false;
     for (holder, record) in holders {
+        if record.open().is_some() && !record.shared && !node.desk.neighbours.claim(holder) {
+            another_s = true;
+            continue;
+        }
         let (node, wait) = (node.clone(), rng.random_range(Duration::ZERO..SPREAD));
         visits.spawn(async move {
             tokio::time::sleep(wait).await;
             visit(&node, holder, record).await;
         });
+    }
+    match another_s {
+        true => node.desk.trouble.note("neighbours", ANOTHER_S.to_owned()),
+        false => node.desk.trouble.clear("neighbours"),
     }
     while visits.join_next().await.is_some() {}
     call_back(node).await;
@@ -100,8 +118,8 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
 #[derive(Default)]
 struct Brought {
     garbage: u64,
-    /// The names of the tokens that came back with letters.
-    tokens: Vec<[u8; 16]>,
+    /// The names of the tokens that came back, and with what.
+    tokens: Vec<([u8; 16], CameWith)>,
     /// Letters that did not come as they were listed.
     spoiled: u32,
 }
@@ -148,8 +166,8 @@ async fn visit(node: &Arc<Node>, holder: OnionAddress, record: HolderRecord) {
     };
     let (now, mailbox) = (node.desk.now(), promise.mailbox);
     let noted = node.desk.store.write(move |tx| {
-        for nonce in &brought.tokens {
-            tx.holders().came_back(mailbox, nonce)?;
+        for (nonce, with) in &brought.tokens {
+            tx.holders().came_back(mailbox, nonce, *with)?;
         }
         tx.holders().update(&holder, |record| {
             record.garbage = record.garbage.saturating_add(brought.garbage);
@@ -180,6 +198,75 @@ async fn fetch(
     };
     let key = SigningKey::from_bytes(&record.collector_seed);
     let mut line = Line::collecting(node, stream, promise.drop, key);
+    take_all(node, &mut line, Place { onion: promise.drop, author: None }, brought).await?;
+    take_back(node, &mut line, promise.mailbox).await?;
+    line.quit().await;
+    Ok(())
+}
+
+/// Takes back the tokens of contacts who are blocked, or whose key was revoked. Others, which nobody has, are named
+/// among them, so that the holder does not learn how many each had used.
+async fn take_back(node: &Arc<Node>, line: &mut Line, mailbox: MailboxId) -> Result<(), Broken> {
+    /// Tokens are named in a multiple of this.
+    const STEP: usize = routes::TOKENS as usize;
+    let tokens = node.desk.store.read(move |rx| {
+        let mut unwelcome = BTreeSet::new();
+        for (contact, _) in rx.holders().all_given()? {
+            let record = rx.contacts().get(&contact)?.unwrap_or_default();
+            let blocked = record.decision.is_some_and(|decision| decision.tier == Tier::Blocked);
+            if blocked || record.revoked.is_some() {
+                unwelcome.insert(contact);
+            }
+        }
+        if unwelcome.is_empty() { Ok(Vec::new()) } else { rx.holders().tokens_of(mailbox, &unwelcome) }
+    });
+    let mut epochs: BTreeMap<u32, Vec<[u8; 16]>> = BTreeMap::new();
+    for (epoch, nonce) in tokens.await? {
+        epochs.entry(epoch).or_default().push(nonce);
+    }
+    for (epoch, nonces) in epochs {
+        let mut named = nonces.clone();
+        named.resize_with(nonces.len().next_multiple_of(STEP), || node.desk.draw());
+        named.shuffle(&mut node.desk.rng());
+        line.revoke(epoch, &named).await?.map_err(Broken::Refused)?;
+        node.desk.store.write(move |tx| tx.holders().revoked(mailbox, &nonces)).await?;
+    }
+    Ok(())
+}
+
+/// Fetches what waits for us with a peer, in a session in which we have said who we are. What is refused, or not known
+/// there, comes another way.
+pub(super) async fn from_author(
+    node: &Arc<Node>,
+    line: &mut Line,
+    peer: OnionAddress,
+) -> Result<(), Failure> {
+    let place = Place { onion: peer, author: Some(peer) };
+    match take_all(node, line, place, &mut Brought::default()).await {
+        Err(Broken::Session(failure)) => Err(failure),
+        Err(Broken::Store(error)) => {
+            node.desk.trouble.note("store", format!("a letter cannot be taken: {error}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where letters are fetched.
+#[derive(Clone, Copy)]
+struct Place {
+    onion: OnionAddress,
+    /// Who must have written them: a peer has only its own.
+    author: Option<OnionAddress>,
+}
+
+/// Fetches everything that is listed.
+async fn take_all(
+    node: &Arc<Node>,
+    line: &mut Line,
+    place: Place,
+    brought: &mut Brought,
+) -> Result<(), Broken> {
     let mut after = None;
     for _ in 0..LISTS_MAX {
         let list = line.held(after).await?.map_err(Broken::Refused)?;
@@ -187,12 +274,12 @@ async fn fetch(
         let mut here = Vec::new();
         let mut fetched = Ok(());
         for held in &list.letters {
-            match take(node, &mut line, promise.drop, held, brought).await {
-                Ok(true) => {
-                    brought.tokens.extend(held.token);
+            match take(node, line, place, held, brought).await {
+                Ok(Some(with)) => {
+                    brought.tokens.extend(held.token.map(|nonce| (nonce, with)));
                     here.push(held.letter);
                 }
-                Ok(false) => {}
+                Ok(None) => {}
                 Err(broken) => {
                     fetched = Err(broken);
                     break;
@@ -207,32 +294,32 @@ async fn fetch(
             break;
         }
     }
-    line.quit().await;
     Ok(())
 }
 
-/// Fetches one letter; whether it need not be held any more.
+/// Fetches one letter; what it was, if it need not be held any more.
 async fn take(
     node: &Arc<Node>,
     line: &mut Line,
-    drop: OnionAddress,
+    place: Place,
     held: &HeldLetter,
     brought: &mut Brought,
-) -> Result<bool, Broken> {
+) -> Result<Option<CameWith>, Broken> {
     let (own, id) = (node.desk.identity.onion(), held.letter);
     if node.desk.store.read(move |rx| rx.seen().contains(&own, &id)).await? {
-        return Ok(true);
+        return Ok(Some(CameWith::Known));
     }
     if held.size > limits::sealed_size_max(crate::model::policy::LETTER_SIZE_MAX) {
         brought.spoiled += 1;
-        return Ok(false);
+        return Ok(None);
     }
     let agreed = node.moment().agreed;
-    let (claim, part) = node.desk.partials.claim(drop, id, Some(held.key)).await;
-    let Some(mut parcel) = receive::collected(&node.desk, id, &held.key, agreed, part) else {
+    let (claim, part) = node.desk.partials.claim(place.onion, id, Some(held.key)).await;
+    let named = (id, &held.key);
+    let Some(mut parcel) = receive::collected(&node.desk, named, place.author, agreed, part) else {
         // No key for it is left, or ever was: nobody can say whose it is.
         brought.garbage += 1;
-        return Ok(true);
+        return Ok(Some(CameWith::Noise));
     };
     let mut at = parcel.len();
     while at < held.size {
@@ -254,25 +341,25 @@ async fn take(
             // It ends before its end, or is not there after all.
             _ => {
                 brought.spoiled += 1;
-                return Ok(false);
+                return Ok(None);
             }
         }
     }
     if !parcel.bears(id) {
         brought.spoiled += 1;
-        return Ok(false);
+        return Ok(None);
     }
     match parcel.collect().await {
-        Ok(()) => Ok(true),
+        Ok(author) => Ok(Some(author.map_or(CameWith::Known, CameWith::Letter))),
         // Our disk, our clock: another time.
-        Err(NotTaken { reply, .. }) if reply.code < 500 => Ok(false),
+        Err(NotTaken { reply, .. }) if reply.code < 500 => Ok(None),
         Err(NotTaken { reply, said_by: Some((author, statement)) }) => {
             refuse(node, author, &statement, &reply).await?;
-            Ok(true)
+            Ok(Some(CameWith::Letter(author)))
         }
         Err(_) => {
             brought.garbage += 1;
-            Ok(true)
+            Ok(Some(CameWith::Noise))
         }
     }
 }

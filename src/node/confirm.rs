@@ -5,7 +5,7 @@
 
 use crate::model::letter::LetterId;
 use crate::model::outcome::Reply;
-use crate::model::queue::{Entry, State};
+use crate::model::queue::{Entry, InCustody, State};
 use crate::model::statement::{Receipt, Refusal, Verified};
 use crate::node::affairs::Taking;
 use crate::store::{QueueNo, StoreError, Tx, Uid};
@@ -14,6 +14,12 @@ use onion::OnionAddress;
 /// The reader has the letter.
 pub(super) fn receipt(at: &Taking<'_, '_>, receipt: &Verified<Receipt>) -> Result<(), StoreError> {
     let Some((no, entry)) = waiting(at.tx, &receipt.author(), &receipt.id)? else { return Ok(()) };
+    let kept: Vec<&InCustody> = entry.custody.iter().filter(|one| one.kept_until.is_some()).collect();
+    if let [only] = kept.as_slice()
+        && let Some(drop) = only.drop_onion()
+    {
+        at.tx.routes().note(&drop, |conduct| conduct.unconfirmed = 0)?;
+    }
     at.tx.receipts().add(&receipt.digest, receipt.bytes(), at.now)?;
     at.tx.queue().remove(no)?;
     if !at.tx.queue().has_letter(entry.letter)? {

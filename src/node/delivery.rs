@@ -7,6 +7,7 @@
 use crate::model::queue::{self, DuePeer, Entry, State};
 use crate::model::time::UnixTime;
 use crate::node::Node;
+use crate::node::hands::Doing;
 use crate::node::orders::Asked;
 use crate::node::session::{self, Ended, Work};
 use onion::{OnionAddress, Stage};
@@ -142,10 +143,13 @@ impl Delivery {
         self.queue_len = entries.len();
         let now = self.node.desk.now();
         let mut waiting: BTreeMap<OnionAddress, Vec<Entry>> = BTreeMap::new();
-        for (_, entry) in entries {
-            waiting.entry(entry.to.onion).or_default().push(entry);
+        for (no, entry) in entries {
+            let hands = &self.node.desk.hands;
+            if hands.doing(no) != Some(Doing::Fetching) && !hands.is_here(&entry.to.onion) {
+                waiting.entry(entry.to.onion).or_default().push(entry);
+            }
         }
-        self.take_orders(asked, &waiting);
+        self.take_orders(asked, &waiting, now);
         if stage < Stage::Dialling {
             // Whatever is due, nobody can be dialled; the network's coming wakes us.
             return SLEEP_MAX;
@@ -154,13 +158,16 @@ impl Delivery {
         self.pause(&waiting, now)
     }
 
-    fn take_orders(&mut self, asked: Asked, waiting: &BTreeMap<OnionAddress, Vec<Entry>>) {
+    fn take_orders(&mut self, asked: Asked, waiting: &BTreeMap<OnionAddress, Vec<Entry>>, now: UnixTime) {
         let at = tokio::time::Instant::now();
+        let is_wanted = |peer: &OnionAddress| {
+            waiting.get(peer).is_some_and(|entries| entries.iter().any(|entry| entry.is_wanted(now)))
+        };
         for peer in asked.greet {
             self.greetings.insert(peer, Greeting { tries: 0, at });
         }
         for peer in asked.nudge {
-            if owner_waits(waiting.get(&peer)) && !self.live.contains_key(&peer) {
+            if owner_waits(waiting.get(&peer)) && is_wanted(&peer) && !self.live.contains_key(&peer) {
                 self.pushed.insert(peer);
                 self.absent.remove(&peer);
             }
@@ -172,7 +179,7 @@ impl Delivery {
                 // It came up anew: what Tor still has open to it may lead to a process that is gone.
                 self.node.transport.leave_path(peer);
             }
-            let waits = waiting.contains_key(&peer);
+            let waits = is_wanted(&peer);
             if let Some(live) = self.live.get_mut(&peer) {
                 // The connection at hand may be one to a process that is gone: a fresh one follows it, now or when
                 // there is something to send.

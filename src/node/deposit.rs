@@ -6,11 +6,12 @@
 
 use crate::model::hold;
 use crate::model::letter::Recipients;
-use crate::model::queue::{Entry, InCustody};
+use crate::model::queue::{Entry, InCustody, Moment};
 use crate::model::statement::{Announcement, Card, Custody, Signed, Verified, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::verdict;
 use crate::node::Node;
+use crate::node::desk::Desk;
 use crate::node::errands::Errand;
 use crate::node::line::{Answer, Content, Line};
 use crate::node::sealing::SealedLetter;
@@ -24,14 +25,17 @@ use onion::OnionAddress;
 use rand::RngExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// So many drops get a letter.
 const COPIES: usize = 2;
 /// After this long without a receipt, one more gets it.
 const DOUBT: Duration = Duration::from_secs(3 * 86_400);
-/// A larger letter, in bytes, is announced to its reader, and waits here until both are there: with what the seal adds
-/// it would not fit into the class of tokens that are given out.
-const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
+/// Largest letter, in bytes, that is left with holders: with what the seal adds it fits into the class of tokens that
+/// are given out. A larger one is announced to its reader, and waits here until both are there. A person may say less.
+pub(crate) const HELD_SIZE_MAX: u64 = hold::class_size_max(hold::CLASS) * 7 / 8;
+/// Under this name the store keeps what the person said.
+const LIMIT: &str = "largest letter for holders";
 /// After this long it is announced once more.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 /// Nobody keeps a letter for longer, give or take a clock: what a drop says beyond that is not believed.
@@ -42,8 +46,22 @@ const TRIES_MAX: usize = 4;
 /// what comes at once for one author's.
 const PAUSE: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(20);
 
-/// Leaves what is due for a reader who is absent where the reader's Route says.
-pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>) {
+impl Desk {
+    /// Largest letter that is left with holders, in bytes: at most [`HELD_SIZE_MAX`].
+    pub(crate) async fn held_size_max(&self) -> Result<u64, StoreError> {
+        let said: Option<u64> = self.store.read(|rx| rx.meta().get(LIMIT)).await?;
+        Ok(said.unwrap_or(HELD_SIZE_MAX).min(HELD_SIZE_MAX))
+    }
+
+    /// Sets it.
+    pub(crate) async fn set_held_size_max(&self, bytes: u64) -> Result<(), StoreError> {
+        self.store.write(move |tx| tx.meta().put(LIMIT, &bytes)).await
+    }
+}
+
+/// Leaves what is due for a reader who is absent where the reader's Route says. Ends early, between two letters, when
+/// `end` is rung: the reader may be there now.
+pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(QueueNo, Entry)>, end: &Notify) {
     let read = node
         .desk
         .store
@@ -59,17 +77,19 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         Ok(true) => return,
         Err(error) => return node.desk.trouble.note("queue", format!("a contact cannot be read: {error}")),
     }
-    let mut first = true;
+    let mut brought = false;
     for (no, entry) in due {
-        if entry.answer || wanted(&entry, &card, node.desk.now()) == 0 {
+        if entry.answer || entry.fetched.is_some() || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
-        if !std::mem::take(&mut first) {
-            tokio::time::sleep(node.desk.rng().random_range(PAUSE)).await;
-        }
-        if let Err(error) = leave_one(node, (no, entry), &card, &route).await {
-            node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
-            return;
+        match leave_one(node, (no, entry), &card, &route, brought.then_some(end)).await {
+            Ok(Left::Brought) => brought = true,
+            Ok(Left::Nothing) => {}
+            Ok(Left::Ended) => return,
+            Err(error) => {
+                node.desk.trouble.note("queue", format!("a letter cannot be left with a holder: {error}"));
+                return;
+            }
         }
     }
 }
@@ -89,16 +109,32 @@ fn is_kept(one: &InCustody, card: &Card) -> bool {
     one.kept_until.is_some() && one.generation == card.generation
 }
 
+/// What became of one letter.
+enum Left {
+    /// It was brought to a drop, taken there or not.
+    Brought,
+    /// It was brought to none.
+    Nothing,
+    /// The pause before it was broken off.
+    Ended,
+}
+
+/// Leaves one letter. `pause`: an earlier one was brought just now, so there is a pause, which this breaks off.
 async fn leave_one(
     node: &Arc<Node>,
     (no, mut entry): (QueueNo, Entry),
     card: &Verified<Card>,
     route: &RouteRecord,
-) -> Result<(), StoreError> {
+    mut pause: Option<&Notify>,
+) -> Result<Left, StoreError> {
     let now = node.desk.now();
-    if entry.size > HELD_SIZE_MAX {
-        return if route.drops.is_empty() { Ok(()) } else { announce(node, no, &entry, now).await };
+    if entry.size > node.desk.held_size_max().await? {
+        if !route.drops.is_empty() {
+            announce(node, no, &entry, now).await?;
+        }
+        return Ok(Left::Nothing);
     }
+    let mut left = Left::Nothing;
     let drops = in_order(node, route).await?;
     let mut missing = wanted(&entry, card, now);
     for place in drops.into_iter().take(TRIES_MAX) {
@@ -109,24 +145,35 @@ async fn leave_one(
         if entry.custody.iter().any(|one| known(&one)) {
             continue;
         }
+        if let Some(end) = pause.take() {
+            let pause = node.desk.rng().random_range(PAUSE);
+            if tokio::time::timeout(pause, end.notified()).await.is_ok() {
+                return Ok(Left::Ended);
+            }
+            match node.desk.entries(vec![no]).await?.remove(&no) {
+                Some(still) => entry = still,
+                None => return Ok(left),
+            }
+        }
         let beside = node.beside(entry.to.onion, &entry).await?;
-        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(()) };
+        let Ok(letter) = node.seal(card, &entry, &beside.enclosures).await else { return Ok(left) };
         let Some(bound) = bind(node, no, &entry, place, &letter, card.generation).await? else { continue };
-        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(()) };
+        let Some(still) = node.desk.entries(vec![no]).await?.remove(&no) else { return Ok(left) };
         entry = still;
+        left = Left::Brought;
         let size = letter.len();
         let outcome = bring(node, place, &bound, letter).await;
         missing -= usize::from(took(node, no, &entry, &bound, size, outcome).await?);
         match node.desk.entries(vec![no]).await?.remove(&no) {
             Some(still) => entry = still,
-            None => return Ok(()),
+            None => return Ok(left),
         }
     }
     if entry.errand && entry.custody.iter().any(|one| is_kept(one, card)) {
         // What it says is said again if it is asked for; nobody waits for it here.
         node.desk.store.write(move |tx| tx.queue().remove(no)).await?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Tells the reader, by an errand that goes by holders, that a letter waits here which is too large for them.
@@ -174,7 +221,7 @@ async fn bind(
     generation: u64,
 ) -> Result<Option<InCustody>, StoreError> {
     let (reader, id, size) = (entry.to.onion, letter.id, letter.len());
-    let agreed = node.moment().agreed;
+    let Moment { now, agreed } = node.moment();
     node.desk
         .store
         .write(move |tx| {
@@ -198,7 +245,10 @@ async fn bind(
                 kept_until: None,
             };
             tx.routes().strike(&reader, &token)?;
-            // What was sealed otherwise was never taken there, or is of no use any more.
+            // What was sealed otherwise is of no use any more. It may be there all the same.
+            for one in entry.custody.iter().filter(|one| here(one)) {
+                recall(tx, one, now)?;
+            }
             entry.custody.retain(|one| !here(one));
             entry.custody.push(bound.clone());
             tx.queue().replace(no, &entry)?;
@@ -213,6 +263,8 @@ enum Brought {
     Taken(Verified<Custody>),
     /// It does not take it: another token, another drop.
     Refused,
+    /// It has no room: the token stays good.
+    Full,
     /// Nobody is there, or it does not behave.
     Failed,
     /// Our own network is down: says nothing about the drop.
@@ -256,6 +308,7 @@ async fn bring(node: &Arc<Node>, place: OnionAddress, bound: &InCustody, letter:
             };
             read.filter(holds).map_or(Brought::Failed, Brought::Taken)
         }
+        Some(Outcome::Refused(reply)) if reply.code == 552 => Brought::Full,
         Some(Outcome::Refused(_)) => Brought::Refused,
         _ => Brought::Failed,
     }
@@ -292,7 +345,7 @@ async fn took(
                 Brought::Taken(_) => tx.routes().note(&drop, |conduct| {
                     (conduct.took, conduct.failures) = (Some(now), 0);
                 })?,
-                Brought::Refused | Brought::Failed => tx.routes().note(&drop, |conduct| {
+                Brought::Refused | Brought::Full | Brought::Failed => tx.routes().note(&drop, |conduct| {
                     conduct.failures = conduct.failures.saturating_add(1);
                 })?,
             }

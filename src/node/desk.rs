@@ -11,7 +11,9 @@ use crate::node::clock::Clock;
 use crate::node::contacts::Web;
 use crate::node::echo::Callers;
 use crate::node::guests::Guests;
+use crate::node::hands::Hands;
 use crate::node::keyring::Keyring;
+use crate::node::neighbours::Neighbours;
 use crate::node::orders::Orders;
 use crate::node::partial::Partials;
 use crate::node::trouble::Trouble;
@@ -32,13 +34,15 @@ pub struct Desk {
     pub(crate) keyring: Keyring,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) orders: Orders,
+    pub(crate) orders: Arc<Orders>,
+    pub(super) hands: Arc<Hands>,
     pub(crate) trouble: Trouble,
     pub(crate) partials: Arc<Partials>,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
     pub(super) web: Web,
+    pub(crate) neighbours: Neighbours,
     /// Rung when other drops are to be hosted than before.
     pub(crate) drops_changed: Notify,
     pub(super) guests: Guests,
@@ -93,13 +97,15 @@ impl Desk {
             keyring,
             store,
             clock,
-            orders: Orders::default(),
+            orders: Arc::default(),
+            hands: Arc::default(),
             trouble: Trouble::default(),
             partials: Arc::default(),
             sent_bytes: AtomicU64::new(0),
             folders,
             callers: Callers::default(),
             web: Web::default(),
+            neighbours: Neighbours::default(),
             drops_changed: Notify::new(),
             guests: Guests::new(guests),
             guests_changed: Notify::new(),

@@ -196,9 +196,9 @@ pub(super) struct Beside {
     /// Whole statements.
     pub(super) enclosures: Vec<Vec<u8>>,
     /// Our Card and vouches are among them: by this it is remembered.
-    card: Option<u64>,
+    pub(super) card: Option<u64>,
     /// A Route is among them: its number.
-    route: Option<u64>,
+    pub(super) route: Option<u64>,
 }
 
 impl Node {

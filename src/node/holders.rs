@@ -80,6 +80,7 @@ impl Desk {
             failures: 0,
             garbage: 0,
             trouble: None,
+            shared: false,
         });
         // After an end of ours the holder takes nothing more, until it promises anew.
         let ended = record.over;
@@ -107,6 +108,11 @@ impl Desk {
         Ok(())
     }
 
+    /// Lets a holder be one that another unlocked identity of the same person has too.
+    pub(crate) async fn share_holder(&self, who: OnionAddress) -> Result<(), StoreError> {
+        self.store.write(move |tx| tx.holders().update(&who, |record| record.shared = true)).await
+    }
+
     /// Promises a contact who asked for it to keep letters: no more than they asked for. Gives what is promised.
     pub async fn grant(&self, guest: OnionAddress, terms: Terms) -> Result<Terms, HolderError> {
         let to = self.known(guest).await?;
@@ -127,8 +133,9 @@ impl Desk {
         let collectors: Vec<Collector> = wish.collectors.iter().map(|key| Collector(*key)).collect();
         let (folders, key) = (self.folders, wish.key);
         let done = self.store.write(move |tx| {
-            let (used, letters) =
-                tx.held().mailbox(mailbox)?.map_or((0, 0), |known| (known.used, known.letters));
+            let known = tx.held().mailbox(mailbox)?;
+            let (used, letters, revoked) =
+                known.map_or((0, 0, 0), |known| (known.used, known.letters, known.revoked));
             let collectors = collectors.clone();
             let record = BoxRecord {
                 guest,
@@ -142,6 +149,7 @@ impl Desk {
                 letters,
                 made: now,
                 over: false,
+                revoked,
             };
             tx.held().put_mailbox(mailbox, &record)?;
             tx.held().remove_wish(&guest)?;
@@ -320,9 +328,11 @@ pub(super) fn kept_until(record: &BoxRecord, now: UnixTime) -> UnixTime {
 
 /// Removes mailboxes that are over and empty; says whether there were any.
 pub(super) fn clear_away(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    /// Names of tokens that go with one mailbox at a time.
+    const STEP: usize = 2_000;
     let mut any = false;
     for (mailbox, record) in tx.held().mailboxes()? {
-        any |= record.over && record.letters == 0 && tx.held().remove_mailbox(mailbox)?;
+        any |= record.over && record.letters == 0 && tx.held().remove_mailbox(mailbox, STEP)?;
     }
     Ok(any)
 }

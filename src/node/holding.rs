@@ -15,7 +15,7 @@ use crate::node::parcel::{Kind, Parcel};
 use crate::node::partial::Claim;
 use crate::node::receive::Here;
 use crate::protocol::smtp::server::{Bringer, Deposit, Sending};
-use crate::protocol::smtp::{HeldLetter, Reply, Take, limits};
+use crate::protocol::smtp::{HeldLetter, Reply, Revoked, Take, limits};
 use crate::store::held::{BoxRecord, SpentRecord, Taken};
 use crate::store::{Body, StoreError};
 use ed25519_dalek::SigningKey;
@@ -72,7 +72,7 @@ impl Desk {
         agreed: Option<UnixTime>,
     ) -> Result<(), Reply> {
         let record = self.mailbox(drop, deposit.mailbox).await?;
-        if !is_good(&record, deposit.mailbox, &deposit.token, agreed) {
+        if !is_good((&drop, deposit.mailbox), record.key, &deposit.token, agreed) {
             return Err(NO_TOKEN);
         }
         if deposit.size > hold::class_size_max(deposit.token.class) {
@@ -84,7 +84,7 @@ impl Desk {
         };
         let (spent, room) = self.store.read(read).await.map_err(|error| self.disk_reply(&error))?;
         match (spent, room) {
-            (Some(spent), _) if spent.id() == deposit.letter => Ok(()),
+            (Some(spent), _) if spent.paid_for(&deposit.letter) => Ok(()),
             (Some(_), _) | (None, Taken::Spent) => Err(NO_TOKEN),
             (None, Taken::Now | Taken::Before(_)) => Ok(()),
             (None, Taken::NoBox) => Err(NO_MAILBOX),
@@ -100,11 +100,11 @@ impl Desk {
         agreed: Option<UnixTime>,
     ) -> Option<(Claim, Option<Here>)> {
         let Bringer::Token(token) = sending.from else { return None };
-        let (mailbox, _) = self.owner_of(drop, &token, agreed).await.ok()?;
+        let mailbox = self.owner_of(drop, token, agreed).await.ok()?;
         let spent = self.store.read(move |rx| rx.held().spent(mailbox, &token)).await.ok()?;
         let (claim, part) = self.partials.claim(drop, sending.letter, sending.sealed).await;
         let here = match spent {
-            Some(spent) if spent.id() == sending.letter => Some(Here::All),
+            Some(spent) if spent.paid_for(&sending.letter) => Some(Here::All),
             Some(_) => None,
             None => part.filter(|part| part.len() <= sending.size).map(|part| Here::Part(Box::new(part))),
         };
@@ -136,13 +136,9 @@ impl Desk {
         drop: OnionAddress,
         who: OnionAddress,
     ) -> Result<Collecting, Reply> {
-        let boxes =
-            self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
-        let place = |record: &BoxRecord| record.collectors.iter().position(|collector| collector.0 == who);
-        let mut these = boxes.iter().filter(|(_, record)| record.drop == drop);
-        these
-            .find_map(|(mailbox, record)| Some(Collecting { mailbox: *mailbox, collector: place(record)? }))
-            .ok_or(NOT_YOURS)
+        let doors = self.store.read(|rx| rx.doors()).await.map_err(|error| self.disk_reply(&error))?;
+        let (mailbox, collector) = doors.collecting(drop, who).ok_or(NOT_YOURS)?;
+        Ok(Collecting { mailbox, collector })
     }
 
     /// What is held for a collector, from behind a letter.
@@ -178,6 +174,14 @@ impl Desk {
         done.map_err(|error| self.disk_reply(&error))
     }
 
+    /// A collector takes back tokens that its guest gave out.
+    pub(crate) async fn revoke_tokens(&self, at: Collecting, revoked: Revoked) -> Result<(), Reply> {
+        let now = self.now();
+        let done =
+            self.store.write(move |tx| tx.held().revoke(at.mailbox, revoked.epoch, &revoked.nonces, now));
+        done.await.map_err(|error| self.disk_reply(&error))
+    }
+
     /// Its author calls a letter back.
     pub(crate) async fn recall_held(
         &self,
@@ -185,7 +189,7 @@ impl Desk {
         letter: LetterId,
         token: Token,
     ) -> Result<(), Reply> {
-        let (mailbox, _) = self.owner_of(drop, &token, None).await?;
+        let mailbox = self.owner_of(drop, token, None).await?;
         let done = self.store.write(move |tx| tx.held().recall(mailbox, &token, &letter)).await;
         if done.map_err(|error| self.disk_reply(&error))? { Ok(()) } else { Err(NO_TOKEN) }
     }
@@ -200,26 +204,26 @@ impl Desk {
     async fn owner_of(
         &self,
         drop: OnionAddress,
-        token: &Token,
+        token: Token,
         agreed: Option<UnixTime>,
-    ) -> Result<(MailboxId, BoxRecord), Reply> {
-        let boxes =
-            self.store.read(|rx| rx.held().mailboxes()).await.map_err(|error| self.disk_reply(&error))?;
-        let mut these = boxes.into_iter().filter(|(_, record)| record.drop == drop);
-        these.find(|(mailbox, record)| is_good(record, *mailbox, token, agreed)).ok_or(NO_TOKEN)
+    ) -> Result<MailboxId, Reply> {
+        let doors = self.store.read(|rx| rx.doors()).await.map_err(|error| self.disk_reply(&error))?;
+        let mut these = doors.at(&drop).iter().map(|door| (door.mailbox, door.key));
+        let made = these.find(|(mailbox, key)| is_good((&drop, *mailbox), *key, &token, agreed));
+        made.map(|(mailbox, _)| mailbox).ok_or(NO_TOKEN)
     }
 
     /// Lets go what is over, at an agreed time.
     pub(super) async fn expire_held(&self, agreed: UnixTime) -> Result<(), StoreError> {
-        /// Letters in one commit.
+        /// Letters, or names of tokens, in one commit.
         const STEP: usize = 500;
         let due = self.store.read(|rx| rx.held().next_over()).await?;
         if due.is_some_and(|due| due < agreed) {
             while self.store.write(move |tx| tx.held().expire(agreed, STEP)).await? == STEP {}
         }
         let before = hold::epoch_of(agreed).saturating_sub(1);
+        while self.store.write(move |tx| tx.held().forget_spent(before, STEP)).await? == STEP {}
         let cleared = self.store.write(move |tx| {
-            tx.held().forget_spent(before)?;
             tx.holders().forget_tokens(before)?;
             holders::clear_away(tx)
         });
@@ -232,12 +236,17 @@ impl Desk {
 
 /// Whether the guest made this token, and it is of this epoch or the one before. Without an agreed time the epoch is
 /// not asked.
-fn is_good(record: &BoxRecord, mailbox: MailboxId, token: &Token, agreed: Option<UnixTime>) -> bool {
+fn is_good(
+    (drop, mailbox): (&OnionAddress, MailboxId),
+    key: [u8; 32],
+    token: &Token,
+    agreed: Option<UnixTime>,
+) -> bool {
     /// How far the clock of a guest may be ahead.
     const AHEAD: Duration = Duration::from_secs(2 * 86_400);
     let timely =
         agreed.is_none_or(|now| now <= token.until() && token.epoch <= hold::epoch_of(now.plus(AHEAD)));
-    timely && TokenKey::new(record.key).made(&record.drop, mailbox, token)
+    timely && TokenKey::new(key).made(drop, mailbox, token)
 }
 
 /// The letter has come: keeps it, and gives the statement of custody.
@@ -271,7 +280,7 @@ pub(super) async fn keep_again(desk: &Desk, depositing: Depositing) -> Result<Op
     let Deposit { mailbox, token, letter, .. } = depositing.deposit;
     let spent = desk.store.read(move |rx| rx.held().spent(mailbox, &token)).await;
     match spent.map_err(|error| desk.disk_reply(&error))? {
-        Some(spent) if spent.id() == letter => custody(&depositing.drop_seed, &spent),
+        Some(spent) if spent.paid_for(&letter) => custody(&depositing.drop_seed, &spent),
         _ => Err(NO_TOKEN),
     }
 }

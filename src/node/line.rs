@@ -183,6 +183,19 @@ impl Line {
         }
     }
 
+    /// Takes back tokens of an epoch.
+    pub(super) async fn revoke(
+        &mut self,
+        epoch: u32,
+        nonces: &[[u8; 16]],
+    ) -> Result<Result<(), Reply>, Failure> {
+        self.client.revoke(epoch, nonces).map_err(|_| lost())?;
+        match self.rest(true).await? {
+            Rest::Done(done) => Ok(done),
+            _ => Err(lost()),
+        }
+    }
+
     /// Calls a letter back.
     pub(super) async fn recall(
         &mut self,

@@ -2,11 +2,13 @@
 //!
 //! * `desk`: what needs no network; `clock`; `parcel`: a letter on its way in; `receive`, `submit`, `echo`: its kinds
 //! * `delivery`: the queue's loop; `session`: a conversation with a peer over one `line`; `dispatch`: a letter to it;
-//!   `settle`: what a try led to; `partial`: what broke off; `orders`: what others ask of it; `post`, `errands`
+//!   `settle`: what a try led to; `giving`: what its reader fetches; `hands`; `partial`: what broke off; `orders`: what
+//!   others ask of it; `post`, `errands`
 //! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
-//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts; `guests`
+//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts;
+//!   `neighbours`: other identities of the same person; `guests`
 //! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
 mod affairs;
@@ -17,12 +19,14 @@ mod confirm;
 pub mod contacts;
 pub mod delegation;
 mod delivery;
-mod deposit;
+pub(crate) mod deposit;
 pub mod desk;
 mod dispatch;
 pub mod echo;
 mod errands;
+pub(crate) mod giving;
 pub mod guests;
+mod hands;
 pub mod holders;
 pub mod holding;
 mod housekeeping;
@@ -30,6 +34,7 @@ pub mod introduce;
 pub mod invites;
 pub mod keyring;
 mod line;
+pub(crate) mod neighbours;
 pub mod orders;
 pub mod parcel;
 pub mod partial;

@@ -405,8 +405,8 @@ impl Parcel {
         self.file_opened().await
     }
 
-    /// The same for a letter that was collected.
-    pub(super) async fn collect(mut self) -> Result<(), NotTaken> {
+    /// The same for a letter that was collected; gives who wrote it.
+    pub(super) async fn collect(mut self) -> Result<Option<OnionAddress>, NotTaken> {
         let ended = self.end_seal().await;
         let header = match &self.kind {
             Kind::Arriving(arriving) => arriving.signed.as_ref().map(|signed| (*signed.statement).clone()),
@@ -420,7 +420,7 @@ impl Parcel {
             Ok(()) => self.file_opened().await.map(drop),
             Err(reply) => Err(reply),
         };
-        done.map_err(|reply| NotTaken { reply, said_by: author.zip(header) })
+        done.map(|()| author).map_err(|reply| NotTaken { reply, said_by: author.zip(header) })
     }
 
     async fn file_opened(mut self) -> Result<Filed, Reply> {

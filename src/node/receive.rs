@@ -41,7 +41,7 @@ pub(super) struct Arriving {
     utf8: bool,
     recipients: Vec<MailAddress>,
     agreed: Option<UnixTime>,
-    /// It was collected from a holder: nobody is there to be answered.
+    /// It was collected, from a holder or from its author's own node: what is to be answered goes as a letter.
     collected: bool,
     /// `id` is the name of the sealed bytes, as they came.
     named: bool,
@@ -183,20 +183,20 @@ pub async fn begin(
 const OTHER_READER: Reply =
     Reply::new(450, 3, 0, "What came of this letter before was for another reader here; send it once more");
 
-/// Lets a letter come that was collected from a holder, under the name `id` of its sealed bytes. `None`: there is no
-/// key for it any more. `begun` is what an earlier try left of it.
+/// Lets a letter come that was collected, under the name `id` of its sealed bytes: from a holder, or from the node of
+/// `author`. `None`: there is no key for it any more. `begun` is what an earlier try left of it.
 pub(super) fn collected(
     desk: &Arc<Desk>,
-    id: LetterId,
-    key: &PrekeyId,
+    (id, key): (LetterId, &PrekeyId),
+    author: Option<OnionAddress>,
     agreed: Option<UnixTime>,
     begun: Option<Unfinished>,
 ) -> Option<Parcel> {
     let secret = desk.keyring.secret(key)?;
     let to = Reader::At(desk.identity.onion());
-    let awaited = Awaited { to, proved: None, agreed, size_max: policy::LETTER_SIZE_MAX };
+    let awaited = Awaited { to, proved: author, agreed, size_max: policy::LETTER_SIZE_MAX };
     let arriving = Arriving {
-        proved: None,
+        proved: author,
         id: Some(id),
         return_path: None,
         utf8: false,
@@ -348,7 +348,8 @@ pub(super) async fn keep(
     let errand = match &receipt {
         Some(receipt) if arriving.collected => {
             let written = Errand::write(desk, receipt.author, receipt).await;
-            Some(written.map_err(|error| desk.disk_reply(&error))?)
+            let errand = written.map_err(|error| desk.disk_reply(&error))?;
+            Some(if arriving.proved.is_some() { errand.at_once() } else { errand })
         }
         _ => None,
     };
@@ -373,6 +374,9 @@ pub(super) async fn keep(
             desk.trouble.clear("disk");
             if filed.card_refused {
                 desk.tell_of_refused_card();
+            }
+            if filed.errand {
+                desk.orders.look();
             }
             if promised {
                 desk.collect_now.notify_one();
@@ -405,6 +409,8 @@ pub(super) fn receipt(desk: &Desk, arriving: &Arriving) -> Result<Option<Verifie
 #[derive(Default)]
 struct Filed {
     card_refused: bool,
+    /// An errand waits to be sent.
+    errand: bool,
     /// Somebody we know has a letter for us that is too large for holders.
     announced_by: Option<OnionAddress>,
 }
@@ -419,6 +425,7 @@ impl Filing {
         let mut filed = Filed::default();
         if let Some(errand) = &self.errand {
             errand.file(tx, self.now)?;
+            filed.errand = true;
         }
         if !self.is_new(tx, own)? {
             return Ok(filed);

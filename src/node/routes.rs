@@ -61,9 +61,19 @@ impl Desk {
             given => {
                 // Greater also than those of another life of the identity, of which nothing is known.
                 let hours = now.0 / 3600;
-                let sequence = given.map_or(hours, |given| hours.max(given.sequence + 1));
+                let sequence = given.as_ref().map_or(hours, |given| hours.max(given.sequence + 1));
                 let left = TOKENS * u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
-                let given = GivenRecord { sequence, at: now, epoch, mailboxes, left, confirmed: false };
+                let (noise, others) = given.map_or((0, 0), |given| (given.noise, given.others));
+                let given = GivenRecord {
+                    sequence,
+                    at: now,
+                    epoch,
+                    mailboxes,
+                    left,
+                    confirmed: false,
+                    noise,
+                    others,
+                };
                 let tokens: Vec<_> = open.iter().flat_map(|holder| holder.nonces(&peer, sequence)).collect();
                 let record = given.clone();
                 self.store.write(move |tx| tx.holders().give(&peer, &record, &tokens)).await?;

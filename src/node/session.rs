@@ -6,10 +6,11 @@
 use crate::model::outcome::Outcome;
 use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
-use crate::node::deposit;
 use crate::node::dispatch::{self, Batch, Dispatched, failure_outcome};
+use crate::node::hands::{Doing, InHand};
 use crate::node::line::Line;
 use crate::node::settle::Tried;
+use crate::node::{collect, deposit};
 use crate::protocol::smtp::client::Failure;
 use crate::store::QueueNo;
 use onion::{DialError, OnionAddress};
@@ -68,7 +69,7 @@ pub(super) async fn run(node: Arc<Node>, work: Work) -> Ended {
             };
             if matches!(outcome, Outcome::Absent | Outcome::PeerRefused) {
                 match due(&node, &work, &BTreeSet::new()).await {
-                    Some(due) => deposit::leave(&node, work.peer, due).await,
+                    Some(due) => deposit::leave(&node, work.peer, due, &work.end).await,
                     None => ended.kept = false,
                 }
             }
@@ -98,12 +99,14 @@ async fn converse(
 ) -> Result<(), Failure> {
     let mut everything = work.pushed;
     let mut ahead = VecDeque::new();
+    let mut fetched = false;
     let mut idle_until = Instant::now() + KEEP;
     loop {
         while !line.hurried
             && let Some(batch) = next_batch(node, work.peer, everything, tried, &mut ahead).await
         {
             tried.extend(batch.entries.iter().map(|(no, _)| *no));
+            let Some((batch, _in_hand)) = take_in_hand(node, batch) else { continue };
             let begun = node.moment();
             let Dispatched { tries, failure } = dispatch::deliver(node, line, batch).await;
             ended.reached |= line.client.peer().is_some();
@@ -114,6 +117,11 @@ async fn converse(
             // Once a peer is reached, all that waits for it is due.
             everything = true;
             idle_until = Instant::now() + KEEP;
+        }
+        if !line.hurried && work.greet.load(Ordering::Relaxed) && !std::mem::replace(&mut fetched, true) {
+            // What waits there for us comes the same way; and what that leads to goes before the peer is asked to call.
+            collect::from_author(node, line, work.peer).await?;
+            continue;
         }
         if !line.hurried && work.greet.swap(false, Ordering::Relaxed) {
             line.etrn().await?;
@@ -151,21 +159,38 @@ async fn next_batch(
     ahead: &mut VecDeque<(QueueNo, Entry)>,
 ) -> Option<Batch> {
     let now = node.desk.now();
+    let is_offered = |no: QueueNo, entry: &Entry| {
+        let hands = &node.desk.hands;
+        (all && entry.is_wanted(now) || entry.is_due(now))
+            && hands.doing(no).is_none()
+            && !hands.is_here(&peer)
+    };
     loop {
         if ahead.is_empty() {
             let mut due = node.desk.queue_for(peer).await.ok()?;
-            due.retain(|(no, entry)| !tried.contains(no) && (all || entry.is_due(now)));
+            due.retain(|(no, entry)| !tried.contains(no) && is_offered(*no, entry));
             ahead.extend(due);
         }
         let id = ahead.front()?.1.id;
         let (these, others): (VecDeque<_>, _) =
             std::mem::take(ahead).into_iter().partition(|(_, entry)| entry.id == id);
         *ahead = others;
-        let still = node.desk.entries(these.into_iter().map(|(no, _)| no).collect()).await.ok()?;
+        let mut still = node.desk.entries(these.into_iter().map(|(no, _)| no).collect()).await.ok()?;
+        still.retain(|no, entry| is_offered(*no, entry));
         if !still.is_empty() {
             return Some(Batch { peer, entries: still.into_iter().collect() });
         }
     }
+}
+
+/// Takes the entries of a batch in hand; those that their reader is fetching meanwhile are left out.
+fn take_in_hand(node: &Node, batch: Batch) -> Option<(Batch, Vec<InHand>)> {
+    let take = |(no, entry)| {
+        let in_hand = node.desk.hands.take(&node.desk.orders, no, Doing::Sending)?;
+        Some(((no, entry), in_hand))
+    };
+    let (entries, in_hand): (Vec<_>, Vec<_>) = batch.entries.into_iter().filter_map(take).unzip();
+    (!entries.is_empty()).then_some((Batch { entries, ..batch }, in_hand))
 }
 
 /// Settles every entry that was due for this session and not tried.
@@ -185,7 +210,9 @@ async fn settle_due(
 async fn due(node: &Node, work: &Work, tried: &BTreeSet<QueueNo>) -> Option<Vec<(QueueNo, Entry)>> {
     let now = node.desk.now();
     let mut waiting = node.desk.queue_for(work.peer).await.ok()?;
-    waiting.retain(|(no, entry)| !tried.contains(no) && (work.pushed || entry.is_due(now)));
+    waiting.retain(|(no, entry)| {
+        !tried.contains(no) && (work.pushed && entry.is_wanted(now) || entry.is_due(now))
+    });
     Some(waiting)
 }
 

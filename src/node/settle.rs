@@ -10,6 +10,7 @@ use crate::model::outcome::Outcome;
 use crate::model::queue::{self, Entry, Moment, Reason, Settled, State};
 use crate::model::time::UnixTime;
 use crate::node::Node;
+use crate::node::deposit;
 use crate::node::desk::Desk;
 use crate::store::messages::NewMessage;
 use crate::store::{Body, Flags, MailboxNo, QueueNo, StoreError, Tx, Uid};
@@ -46,7 +47,11 @@ impl Tried {
 #[derive(Clone)]
 enum Deed {
     Keep(Box<Entry>),
-    Remove { delivered: bool, given: Option<Given> },
+    Delivered(Option<Given>),
+    GivenBack {
+        /// No receipt came in all the time that drops had it.
+        unconfirmed: bool,
+    },
 }
 
 /// One entry after the model has judged it.
@@ -95,8 +100,10 @@ async fn settle(desk: &Desk, begun: Moment, ended: Moment, tries: Vec<Tried>) ->
         .map(|judged| {
             let deed = match judged.settled {
                 Settled::Keep { entry, .. } => Deed::Keep(entry),
-                Settled::Done => Deed::Remove { delivered: true, given: judged.given },
-                Settled::Return(_) => Deed::Remove { delivered: false, given: None },
+                Settled::Done => Deed::Delivered(judged.given),
+                Settled::Return(reason) => {
+                    Deed::GivenBack { unconfirmed: matches!(reason, Reason::Unconfirmed { .. }) }
+                }
             };
             (judged.no, judged.entry, deed)
         })
@@ -135,29 +142,56 @@ fn carry_out(
         return Ok(false);
     }
     match deed {
-        Deed::Keep(entry) => tx.queue().replace(no, entry)?,
-        Deed::Remove { delivered, given } => {
+        Deed::Keep(entry) => {
+            tx.queue().replace(no, entry)?;
+            return Ok(true);
+        }
+        Deed::Delivered(given) => {
             tx.queue().remove(no)?;
-            // Who only asked for an echo is nobody that mail was exchanged with.
-            if *delivered && !before.answer {
-                tx.peers().update(&before.to.onion, |record| {
-                    record.last_seen = Some(now);
-                    record.last_sent = Some(now);
-                    record.card_given = given.as_ref().and_then(|given| given.card).or(record.card_given);
-                })?;
-            }
-            if let Some(sequence) = given.as_ref().and_then(|given| given.route) {
-                tx.holders().confirm(&before.to.onion, sequence)?;
-            }
+            note_given(tx, before, given.as_ref(), now)?;
             if let Some(Given { digest, receipt: Some(receipt), .. }) = given {
                 tx.receipts().add(digest, receipt, now)?;
             }
-            if !tx.queue().has_letter(before.letter)? {
-                tx.messages().expunge(outbox, &[Uid(before.outbox)])?;
+        }
+        Deed::GivenBack { unconfirmed } => {
+            tx.queue().remove(no)?;
+            for one in &before.custody {
+                // Its author writes again, perhaps: the reader must not find this copy afterwards.
+                deposit::recall(tx, one, now)?;
+                if let Some(drop) = one.drop_onion().filter(|_| *unconfirmed && one.kept_until.is_some()) {
+                    tx.routes().note(&drop, |conduct| {
+                        conduct.unconfirmed = conduct.unconfirmed.saturating_add(1);
+                    })?;
+                }
             }
         }
     }
+    if !tx.queue().has_letter(before.letter)? {
+        tx.messages().expunge(outbox, &[Uid(before.outbox)])?;
+    }
     Ok(true)
+}
+
+/// The reader of an entry has it, and with it what went beside the letter.
+pub(super) fn note_given(
+    tx: &Tx<'_>,
+    entry: &Entry,
+    given: Option<&Given>,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let reader = entry.to.onion;
+    // Who only asked for an echo is nobody that mail was exchanged with.
+    if !entry.answer {
+        tx.peers().update(&reader, |record| {
+            record.last_seen = Some(now);
+            record.last_sent = Some(now);
+            record.card_given = given.and_then(|given| given.card).or(record.card_given);
+        })?;
+    }
+    match given.and_then(|given| given.route) {
+        Some(sequence) => tx.holders().confirm(&reader, sequence),
+        None => Ok(()),
+    }
 }
 
 /// What the author of one letter is to be told.

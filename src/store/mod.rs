@@ -6,7 +6,8 @@
 //! * `segments` files of ciphertext, `body` how it is encrypted, `letter_io` letters as streams,
 //!   `compact`, `reserve` room for deleting
 //! * `tables/`: the typed tables, one file per family, reached from `Tx` and `Rx` (`tx`); `migrate`: schema versions
-//! * `commit`: many writes, one commit; `index`: what is in the mailboxes, in memory
+//! * `commit`: many writes, one commit; `index`: what is in the mailboxes, in memory; `doors`: what opens those that
+//!   are held
 //!
 //! Promises: what a `write` answered with `Ok` is durable; what it answered with `Err` left nothing behind.
 
@@ -15,6 +16,7 @@ mod commit;
 mod compact;
 mod database;
 pub mod disk;
+pub mod doors;
 mod error;
 mod index;
 mod letter_io;
@@ -60,6 +62,7 @@ use crate::model::time::UnixTime;
 use commit::Queue;
 use database::Database;
 use disk::Disk;
+use doors::DoorsKept;
 use index::Index;
 use mailboxes::MailboxName;
 use messages::MailboxView;
@@ -105,6 +108,7 @@ pub(crate) struct Core {
     rng: Mutex<StdRng>,
     queue: Queue,
     index: Index,
+    doors: DoorsKept,
     changes: watch::Sender<u64>,
     /// One of the `STATE_` values.
     state: AtomicU8,
@@ -191,6 +195,7 @@ impl Store {
             rng: Mutex::new(rng),
             queue: Queue::new(),
             index: Index::default(),
+            doors: DoorsKept::default(),
             changes: watch::Sender::new(0),
             state: AtomicU8::new(STATE_UP),
         })))

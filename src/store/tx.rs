@@ -1,6 +1,7 @@
 //! `Tx` and `Rx`: the typed tables within one transaction that writes, or on one snapshot.
 
 use super::Core;
+use super::doors::{self, Doors};
 use super::error::StoreError;
 use super::index::{self, Changes, Listing};
 use super::mailboxes::MailboxNo;
@@ -236,6 +237,11 @@ impl<'t> Rx<'t> {
     /// What is held for others.
     pub fn held(&self) -> Held<'_, 't> {
         Held::new(&self.rows)
+    }
+
+    /// What opens the mailboxes that are held.
+    pub fn doors(&self) -> Result<Arc<Doors>, StoreError> {
+        doors::doors(self)
     }
 
     /// Who holds for us.

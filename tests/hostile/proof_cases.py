@@ -15,19 +15,36 @@ D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
 
+def extended(point):
+    """RFC 8032 section 5.1.4: coordinates in which nothing is divided."""
+    x, y = point
+    return x, y, 1, x * y % P
+
+
+def plain(point):
+    x, y, z, _ = point
+    return x * pow(z, P - 2, P) % P, y * pow(z, P - 2, P) % P
+
+
+def sum_of(one, two):
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = one, two
+    a, b = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = 2 * t1 * D * t2 % P, 2 * z1 * z2 % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
 def add(one, two):
-    (x1, y1), (x2, y2) = one, two
-    both = D * x1 * x2 * y1 * y2 % P
-    return ((x1 * y2 + x2 * y1) * pow(1 + both, P - 2, P) % P, (y1 * y2 + x1 * x2) * pow(1 - both, P - 2, P) % P)
+    return plain(sum_of(extended(one), extended(two)))
 
 
 def times(scalar, point):
-    total = (0, 1)
+    total, power = extended((0, 1)), extended(point)
     while scalar:
         if scalar & 1:
-            total = add(total, point)
-        point, scalar = add(point, point), scalar >> 1
-    return total
+            total = sum_of(total, power)
+        power, scalar = sum_of(power, power), scalar >> 1
+    return plain(total)
 
 
 def decode(data):
@@ -55,10 +72,10 @@ def challenge(*parts):
 
 
 class Key:
-    """An identity's key."""
+    """An identity's key: of this seed, or a new one."""
 
-    def __init__(self):
-        digest = hashlib.sha512(os.urandom(32)).digest()
+    def __init__(self, seed=None):
+        digest = hashlib.sha512(seed or os.urandom(32)).digest()
         self.scalar = int.from_bytes(digest[:32], "little") & (1 << 254) - 8 | 1 << 254
         self.public = encode(times(self.scalar, BASE))
         self.host = onion_host(self.public)

@@ -108,6 +108,45 @@ async fn a_letter_arrives_though_the_two_are_never_online_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn letters_that_are_held_already_hold_up_no_new_one() {
+    let Held { mut world, ann, bob, holders } = Held::new(14, &["carol"]).await;
+    world.stop(bob).await;
+    for n in 0..12 {
+        world.write(ann, bob, &format!("letter {n}")).await.taken();
+    }
+    pass(hours(1)).await;
+    assert_eq!(count_held(&world, holders[0]).await, 12);
+    // There is no second holder, so each still wants another; the author, up anew, goes through all of them.
+    world.stop(ann).await;
+    world.start(ann).await;
+    world.write(ann, bob, "the new one").await.taken();
+    pass(Duration::from_secs(45)).await;
+    assert_eq!(count_held(&world, holders[0]).await, 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_comes_up_waits_for_nothing_that_is_being_left_with_holders() {
+    let Held { mut world, ann, bob, holders } = Held::new(15, &["carol"]).await;
+    world.stop(bob).await;
+    world.stop(holders[0]).await;
+    for n in 0..30 {
+        world.write(ann, bob, &format!("letter {n}")).await.taken();
+    }
+    pass(minutes(5)).await;
+    world.start(holders[0]).await;
+    world.reachable(holders[0]).await;
+    world.command(ann, Request::Retry { numbers: Vec::new() }).await;
+    // One after another they are left with Carol, which takes minutes.
+    pass(minutes(1)).await;
+    let left = count_held(&world, holders[0]).await;
+    assert!((1..20).contains(&left), "it is under way: {left}");
+    world.start(bob).await;
+    world.reachable(bob).await;
+    arrived(&world, bob, "letter 29", minutes(1)).await;
+    within(minutes(1), "nothing waits", async || world.queue(ann).await.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_holders_get_a_letter_its_reader_one_copy_and_then_neither_has_it() {
     let Held { mut world, ann, bob, holders } = Held::new(2, &["carol", "dave", "erin"]).await;
     world.stop(bob).await;

@@ -17,7 +17,7 @@ fn list() -> Request {
 }
 
 fn ask(who: String, bytes: u64, days: u32) -> Request {
-    Request::Holders { ask: Holders::Ask { who, bytes, days } }
+    Request::Holders { ask: Holders::Ask { who, bytes, days, shared: false } }
 }
 
 fn grant(who: String, bytes: Option<u64>, days: Option<u32>) -> Request {
@@ -26,6 +26,22 @@ fn grant(who: String, bytes: Option<u64>, days: Option<u32>) -> Request {
 
 fn end(who: String) -> Request {
     Request::Holders { ask: Holders::End { who } }
+}
+
+/// The list while nobody holds anything for anybody.
+fn nothing() -> Value {
+    let drops = json!({"known": 0, "failing": 0, "unconfirmed": 0});
+    json!({"holders": [], "guests": [], "wishes": [], "abused": [], "drops": drops, "limit": 896 << 10})
+}
+
+/// How much is held, as `status` counts it.
+async fn counts(world: &World, node: NodeId) -> Value {
+    let holding = world.command(node, Request::Status).await["identities"][0]["holding"].clone();
+    assert_eq!(holding["failing"], 0, "{holding}");
+    ["holders", "guests", "letters", "wishes"]
+        .map(|name| (name.to_owned(), holding[name].clone()))
+        .into_iter()
+        .collect()
 }
 
 async fn ask_and_wait(world: &World, guest: NodeId, holder: NodeId, bytes: u64, days: u32) {
@@ -45,8 +61,7 @@ async fn keeps(world: &World, guest: NodeId) {
 async fn asked_granted_listed_on_both_sides_and_ended() {
     let mut world = World::new(601, Conditions::default());
     let (bob, carol) = (world.add_started("bob").await, world.add_started("carol").await);
-    let empty = json!({"holders": [], "guests": [], "wishes": []});
-    assert_eq!(world.command(bob, list()).await, empty);
+    assert_eq!(world.command(bob, list()).await, nothing());
 
     let asked = world.command(bob, ask(world.address(carol), 512 * MIB, 20)).await;
     assert_eq!((&asked["bytes"], &asked["days"]), (&json!(512 * MIB), &json!(20)));
@@ -72,10 +87,7 @@ async fn asked_granted_listed_on_both_sides_and_ended() {
     assert_eq!(guest["address"], json!(world.onion(bob).host()));
     assert_eq!((&guest["letters"], &guest["used"], &guest["over"]), (&json!(0), &json!(0), &json!(false)));
     assert_eq!(guests["wishes"], json!([]), "it is answered");
-    assert_eq!(
-        world.command(carol, Request::Status).await["identities"][0]["holding"],
-        json!({"holders": 0, "guests": 1, "letters": 0, "wishes": 0})
-    );
+    assert_eq!(counts(&world, carol).await, json!({"holders": 0, "guests": 1, "letters": 0, "wishes": 0}));
 
     let ended = world.command(bob, end(world.address(carol))).await;
     assert_eq!((&ended["holder"], &ended["guest"]), (&json!(true), &Value::Null));
@@ -135,7 +147,7 @@ async fn what_cannot_be_asked_or_promised_is_refused_with_the_next_step() {
     assert!(refused(ask(world.address(ann), 256 * MIB, 30)).await.contains("your own address"));
     assert!(refused(end("nobody".to_owned())).await.contains("nobody is called that"));
     assert!(refused(end(bobs())).await.contains("neither does"));
-    assert_eq!(world.command(ann, list()).await, json!({"holders": [], "guests": [], "wishes": []}));
+    assert_eq!(world.command(ann, list()).await, nothing());
     assert!(world.queue(ann).await.is_empty(), "and nothing was sent");
 
     world
@@ -192,10 +204,7 @@ async fn the_queue_says_by_how_many_a_letter_is_held_and_the_holder_how_much_it_
     let guest = world.command(carol, list()).await["guests"][0].clone();
     assert_eq!(guest["letters"], json!(1));
     assert!(guest["used"].as_u64().unwrap() > 0, "{guest}");
-    assert_eq!(
-        world.command(carol, Request::Status).await["identities"][0]["holding"],
-        json!({"holders": 0, "guests": 1, "letters": 1, "wishes": 0})
-    );
+    assert_eq!(counts(&world, carol).await, json!({"holders": 0, "guests": 1, "letters": 1, "wishes": 0}));
 
     // What Ann sent is shown with what the drop signed, and it proves no delivery.
     let copy = world.mailbox(ann, "Sent").await.into_iter().find(|one| one.subject() == "while you sleep");
@@ -361,4 +370,27 @@ fn a_letter_that_a_holder_keeps_is_shown_so_and_proves_no_delivery() {
     assert_eq!(told["custody"].as_array().map(Vec::len), Some(1));
     let altered = sent.replace("while you sleep", "while you slept");
     ann.run_with(&["verify", "-"], altered.as_bytes()).bad(65, &["not sealed"]);
+}
+
+#[test]
+fn one_holder_for_two_unlocked_identities_is_refused_unless_it_is_said() {
+    let hub = Hub::new();
+    let ((ann, _), (bob, _), (_, carol)) = (House::of("ann"), House::of("work"), House::of("carol"));
+    for house in [&ann, &bob] {
+        house.run(&["contacts", "know", &carol]).good();
+    }
+    let node = ann.up(&hub);
+    let other = bob.up(&hub);
+    ann.run(&["holder", "ask", &carol]).good();
+    ann.run(&["holder", "ask", &carol, "--days", "20"]).good();
+    let ran = bob.run(&["holder", "ask", &carol]);
+    assert_eq!(ran.code, Some(77), "{ran:?}");
+    assert!(ran.err.contains("another identity of yours") && ran.err.contains("--shared"), "{ran:?}");
+    assert!(bob.run(&["holder", "list"]).good().contains("Nobody keeps letters for you"));
+    bob.run(&["holder", "ask", &carol, "--shared"]).good();
+    bob.run(&["holder", "end", &carol]).good();
+    // Once the other identity is locked, it is nobody's.
+    node.stop("-TERM");
+    bob.run(&["holder", "ask", &carol]).good();
+    other.stop("-TERM");
 }

@@ -140,17 +140,7 @@ def a_letter_arrives_by_a_holder_though_the_two_are_never_up_together(world):
     """Carol keeps letters for Bob. Ann writes while he is away, and is away herself when he comes back."""
     carol = world.third("carol")
     try:
-        nodes.acquaint(world.ann, world.bob, carol)
-        world.bob.command("holder", "ask", carol.address)
-        nodes.wait_until("Carol is asked", BACK_SECS, lambda: holding(carol)["wishes"], 0.5)
-        carol.command("holder", "grant", world.bob.address)
-        nodes.wait_until("Bob is promised", BACK_SECS,
-                         lambda: any(row["state"] == "keeps" for row in holding(world.bob)["holders"]), 0.5)
-        # The drop is an onion of its own, and needs its time to be found.
-        nodes.wait_until("the drop answers", BACK_SECS, lambda: collected(world.bob), 1)
-        known = fresh("where to find me")
-        world.write(world.bob, world.ann, known, fresh("the Route goes with it"))
-        arrives(world.ann, known, BACK_SECS)
+        holds_for_bob(world, carol)
         world.bob.stop()
         subject = fresh("never up together")
         world.write(world.ann, world.bob, subject, fresh("sealed, at Carol's"))
@@ -175,6 +165,68 @@ def a_letter_arrives_by_a_holder_though_the_two_are_never_up_together(world):
                 f"the custody and the receipt verify")
     finally:
         carol.kill()
+
+
+def holds_for_bob(world, carol):
+    """Carol becomes a holder of Bob's, and Ann knows where letters for him can be left."""
+    nodes.acquaint(world.ann, world.bob, carol)
+    world.bob.command("holder", "ask", carol.address)
+    nodes.wait_until("Carol is asked", BACK_SECS, lambda: holding(carol)["wishes"], 0.5)
+    carol.command("holder", "grant", world.bob.address)
+    nodes.wait_until("Bob is promised", BACK_SECS,
+                     lambda: any(row["state"] == "keeps" for row in holding(world.bob)["holders"]), 0.5)
+    # The drop is an onion of its own, and needs its time to be found.
+    nodes.wait_until("the drop answers", BACK_SECS, lambda: collected(world.bob), 1)
+    known = fresh("where to find me")
+    world.write(world.bob, world.ann, known, fresh("the Route goes with it"))
+    arrives(world.ann, known, BACK_SECS)
+
+
+def a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back_from_them(world):
+    """Carol keeps letters for Bob, who is away. Ann writes him a large one and a small one, and thinks better of that."""
+    carol = world.third("carol")
+    try:
+        holds_for_bob(world, carol)
+        world.ann.command("holder", "limit", "512K")
+        world.bob.stop()
+        body, large, small = film(1 << 20), fresh("too large for holders"), fresh("better not")
+        world.write(world.ann, world.bob, small, fresh("a word too many"))
+        nodes.wait_until("a holder has the small one", 180, lambda: any(row["held_by"] for row in queue(world.ann)), 0.5)
+        shown = flags(world.ann, "Outbox", small)
+        assert "$Held" in shown, f"the mail program is shown {shown}"
+        world.write(world.ann, world.bob, large, body)
+        number = next(row["number"] for row in queue(world.ann) if row["held_by"])
+        begun = time.monotonic()
+        world.ann.command("queue", "cancel", str(number))
+        nodes.wait_until("Carol has nothing left", 180, lambda: holding(carol)["guests"][0]["letters"] == 0, 0.5)
+        called_back = time.monotonic() - begun
+        nodes.wait_until("the large one was tried", 120,
+                         lambda: all(row["tries"] for row in queue(world.ann) if not row["errand"]), 0.5)
+        assert not any(row["held_by"] for row in queue(world.ann)), queue(world.ann)
+        before = world.ann.status()["sent_bytes"]
+        world.bob.start()
+        uid, seconds = arrives(world.bob, large, PATIENCE_SECS)
+        assert body_of(fetch(world.bob, uid)) == f"{body}\r\n".encode(), "the body is not what was written"
+        nodes.wait_until("the receipt ends it", PATIENCE_SECS,
+                         lambda: not [row for row in queue(world.ann) if not row["errand"]], 0.5)
+        pushed = world.ann.status()["sent_bytes"] - before
+        assert pushed < len(body) / 2, f"Ann's node sent it: {pushed} bytes"
+        assert small not in world.bob.header_values("Subject"), "what was called back arrived"
+        world.bob.command("holder", "end", carol.address)
+        nodes.wait_until("Carol is told of the end", BACK_SECS, lambda: holding(carol)["guests"] == [], 0.5)
+        return (f"called back from the drop after {called_back:.1f} s; 1 MiB fetched {seconds:.1f} s after Bob's start, "
+                f"{pushed} bytes pushed")
+    finally:
+        carol.kill()
+
+
+def flags(node, mailbox, subject):
+    """What a mail program is told of a letter."""
+    session = node.mailbox(mailbox)
+    _, found = session.uid("SEARCH", "SUBJECT", f'"{subject}"')
+    _, data = session.uid("FETCH", found[0].decode().split()[0], "(FLAGS)")
+    session.logout()
+    return data[0].decode()
 
 
 def holding(node):
@@ -256,11 +308,11 @@ def told_to_end_a_node_ends_and_leaves_nothing_running(world):
     return "ended after " + " and ".join(f"{seconds:.1f} s" for seconds in took)
 
 
-def film():
-    """Fifty mebibytes in lines."""
+def film(length=BIG_BYTES):
+    """Fifty mebibytes in lines, or so many bytes."""
     lines = os.urandom(54 * 1024).hex()
     block = "\r\n".join(lines[at:at + 76] for at in range(0, len(lines), 76)) + "\r\n"
-    return block * (BIG_BYTES // len(block) + 1)
+    return block * (length // len(block) + 1)
 
 
 def fifty_mebibytes_arrive_unchanged_in_little_memory(world):
@@ -360,6 +412,7 @@ ALL = [letters_go_both_ways, echo_tells_a_proved_caller_when_its_letter_arrived,
        a_stranger_with_stock_tor_and_smtp_can_write_and_only_port_25_is_open,
        a_letter_to_a_stopped_node_arrives_by_itself,
        a_letter_arrives_by_a_holder_though_the_two_are_never_up_together,
+       a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back_from_them,
        guests.a_guest_without_a_node_reads_by_stock_tor_imap_and_age, a_second_node_on_the_same_data_is_refused,
        told_to_end_a_node_ends_and_leaves_nothing_running, fifty_mebibytes_arrive_unchanged_in_little_memory,
        a_large_letter_that_is_cut_three_times_goes_on_where_it_broke_off,

@@ -190,6 +190,7 @@ async fn inside(at: &Place) -> Vec<Finding> {
                 }
             }
             found.push(waiting(identity));
+            found.push(holders(&identity["holding"]));
             found.push(passwords(quiet.ask(Request::Passwords).await));
         }
         Err(failure) if failure.exit == Exit::NoInput => found.push(Finding::advice(
@@ -262,6 +263,41 @@ fn waiting(identity: &Value) -> Finding {
             "that is no fault while the others are away; see: onionskin queue",
         ),
         None => Finding::good("Queue", "not known"),
+    }
+}
+
+/// Who keeps letters for us while we are away, and whether letters for others can be left.
+fn holders(holding: &Value) -> Finding {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let (keep, failing) = (count(&holding["holders"]), count(&holding["failing"]));
+    let drops = &holding["drops"];
+    let list = "see: onionskin holder list";
+    if keep == 0 {
+        return Finding::advice(
+            "Holders",
+            "nobody keeps letters for you: they come only while you and their author are both up",
+            "ask a contact whose node runs when yours does not: onionskin holder ask ADDRESS",
+        );
+    }
+    if failing > 0 {
+        let says = format!("of {keep} who keep letters for you, {failing} did not answer the last times");
+        return Finding::advice("Holders", says, format!("ask them, or somebody else; {list}"));
+    }
+    match (count(&drops["failing"]), count(&drops["unconfirmed"])) {
+        (0, 0) => Finding::good("Holders", format!("keep letters for you: {keep}")),
+        (failing, 0) => {
+            let says =
+                format!("{failing} places where letters for others are left did not take the last ones");
+            Finding::advice(
+                "Holders",
+                says,
+                format!("that is no fault of yours, and others are taken; {list}"),
+            )
+        }
+        (_, unconfirmed) => {
+            let says = format!("letters left for others at {unconfirmed} places were never confirmed");
+            Finding::advice("Holders", says, format!("others are taken first; {list}"))
+        }
     }
 }
 

@@ -14,10 +14,13 @@ type Show = fn(&Value) -> Result<(), Failure>;
 pub(super) async fn holder(at: &Place, command: Option<Holder>, json: bool) -> Result<(), Failure> {
     let (ask, shown): (Holders, Show) = match command.unwrap_or(Holder::List) {
         Holder::List => (Holders::List, list),
-        Holder::Ask(ask) => (Holders::Ask { who: ask.who, bytes: ask.bytes, days: ask.days }, asked),
+        Holder::Ask(ask) => {
+            (Holders::Ask { who: ask.who, bytes: ask.bytes, days: ask.days, shared: ask.shared }, asked)
+        }
         Holder::Grant(grant) => {
             (Holders::Grant { who: grant.who, bytes: grant.bytes, days: grant.days }, granted)
         }
+        Holder::Limit { bytes } => (Holders::Limit { bytes }, limit),
         Holder::End { who } => (Holders::End { who }, ended),
     };
     let value = at.ask(Request::Holders { ask }).await?;
@@ -94,10 +97,20 @@ fn ended(value: &Value) -> Result<(), Failure> {
     }
 }
 
+fn limit(value: &Value) -> Result<(), Failure> {
+    line(format_args!(
+        "Letters of up to {} are left with holders while their readers are away ({} at most).\n\
+         A larger one is announced there, and fetched from you when both of you are up.",
+        size(&value["bytes"]),
+        size(&value["most"])
+    ))
+}
+
 fn list(value: &Value) -> Result<(), Failure> {
     let (holders, guests) = (rows(&value["holders"]), rows(&value["guests"]));
     let wishes = rows(&value["wishes"]);
     if holders.is_empty() && guests.is_empty() && wishes.is_empty() {
+        places(&value["drops"])?;
         return line(format_args!(
             "Nobody keeps letters for you, and you keep none for others.\n\
              Ask a contact whose node runs when yours does not: onionskin holder ask ADDRESS"
@@ -105,7 +118,38 @@ fn list(value: &Value) -> Result<(), Failure> {
     }
     section("Who keeps letters for you:", holders, holder_lines)?;
     section("For whom you keep letters:", guests, guest_lines)?;
-    section("Who waits for your answer:", wishes, wish_lines)
+    section("Who waits for your answer:", wishes, wish_lines)?;
+    section("Whose tokens brought what you do not want:", rows(&value["abused"]), abused_lines)?;
+    places(&value["drops"])
+}
+
+/// How the places behave at which letters for others are left; nothing, if well.
+fn places(drops: &Value) -> Result<(), Failure> {
+    let known = drops["known"].as_u64().unwrap_or(0);
+    if let failing @ 1.. = drops["failing"].as_u64().unwrap_or(0) {
+        line(format_args!(
+            "! Of {known} places where letters for your contacts can be left, {failing} did not take the last ones.\n\
+             Others are taken first; letters wait with you as well."
+        ))?;
+    }
+    if let unconfirmed @ 1.. = drops["unconfirmed"].as_u64().unwrap_or(0) {
+        line(format_args!(
+            "! Of {known} places where letters for your contacts can be left, {unconfirmed} had letters of which no\n\
+             receipt ever came: lost there, or never fetched. Others are taken first."
+        ))?;
+    }
+    Ok(())
+}
+
+fn abused_lines(row: &Value) -> Result<(), Failure> {
+    let (noise, others) = (row["noise"].as_u64().unwrap_or(0), row["others"].as_u64().unwrap_or(0));
+    if noise > 0 {
+        line(format_args!("      noise that no key opens came with tokens of theirs: {noise}"))?;
+    }
+    if others > 0 {
+        line(format_args!("      letters of others came with tokens of theirs: {others}"))?;
+    }
+    line(format_args!("      to take their tokens back: onionskin contacts block {}", text(&row["address"])))
 }
 
 fn section(title: &str, rows: &[Value], lines: fn(&Value) -> Result<(), Failure>) -> Result<(), Failure> {

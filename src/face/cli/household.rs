@@ -8,6 +8,7 @@ use crate::model::address::LocalPart;
 use crate::model::identity::{Identity, RecoveryWords};
 use crate::node::clock::{Clock, SystemClock};
 use crate::node::desk::Desk;
+use crate::node::neighbours::Neighbours;
 use crate::store::disk::{Disk, OpenMode, RealDisk, TakeDiskError};
 use crate::store::vault::{KdfCost, MasterKey, Vault, VaultError};
 use crate::store::{Run, Store, StoreError, StoreOptions};
@@ -218,8 +219,9 @@ async fn desk_over(
     store: Store,
     keys: (Arc<dyn Disk>, &MasterKey),
 ) -> Result<Arc<Desk>, Failure> {
-    let desk =
+    let mut desk =
         Desk::new(identity, store, keys, Arc::new(SystemClock), entropy()?).await.map_err(store_failure)?;
+    desk.neighbours = Neighbours::of_this_user();
     Ok(Arc::new(desk))
 }
 

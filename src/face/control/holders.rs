@@ -16,6 +16,9 @@ pub enum Holders {
         bytes: u64,
         /// For so many days each.
         days: u32,
+        /// Although another unlocked identity of the same person has the same holder.
+        #[serde(default)]
+        shared: bool,
     },
     /// Promise it to somebody who asked.
     Grant {
@@ -27,6 +30,12 @@ pub enum Holders {
         /// For so many days each; likewise.
         #[serde(default)]
         days: Option<u32>,
+    },
+    /// How large a letter may be that is left with holders; sets it, if it is named.
+    Limit {
+        /// In bytes.
+        #[serde(default)]
+        bytes: Option<u64>,
     },
     /// End it, whichever keeps letters for the other; a wish that waits for an answer is put away.
     End {

@@ -8,29 +8,50 @@ use crate::face::control::Holders;
 use crate::model::hold;
 use crate::model::statement::{HolderWish, Signed};
 use crate::model::time::UnixTime;
+use crate::node::deposit::HELD_SIZE_MAX;
 use crate::node::holders::{HolderError, Terms};
 use crate::store::held::{BoxRecord, WishRecord};
 use crate::store::holders::HolderRecord;
+use crate::store::routes::ConductRecord;
 use onion::OnionAddress;
 use serde_json::{Value, json};
+
+/// The smallest limit, in bytes: below, no letter with a text fits.
+const LIMIT_MIN: u64 = 4 << 10;
+/// After so many failures in a row a drop or a holder is told of.
+const FAILURES_TOLD: u32 = 5;
 
 impl Office {
     /// Does what is asked about holding.
     pub(super) async fn holders(&self, ask: Holders) -> Result<Value, Failure> {
         match ask {
             Holders::List => self.list_holders().await,
-            Holders::Ask { who, bytes, days } => self.ask_holder(&who, Terms { bytes, days }).await,
+            Holders::Ask { who, bytes, days, shared } => {
+                self.ask_holder(&who, Terms { bytes, days }, shared).await
+            }
             Holders::Grant { who, bytes, days } => self.grant(&who, bytes, days).await,
+            Holders::Limit { bytes } => self.limit(bytes).await,
             Holders::End { who } => self.end_holding(&who).await,
         }
     }
 
-    async fn ask_holder(&self, who: &str, terms: Terms) -> Result<Value, Failure> {
+    async fn ask_holder(&self, who: &str, terms: Terms, shared: bool) -> Result<Value, Failure> {
         let people = self.people().await?;
         let who = people.other(who)?;
         check(terms)?;
         let before = self.between(who).await?.holder;
+        let shared = shared || before.as_ref().is_some_and(|record| record.shared);
+        if !shared && !self.desk.neighbours.claim(who) {
+            let what =
+                format!("another identity of yours, unlocked now, has {} as a holder", people.name(&who));
+            return Err(Failure::new(Exit::NoPermission, what).hint(
+                "they could tell from the times that both are yours: ask somebody else, or add --shared if it is well",
+            ));
+        }
         self.desk.ask_holder(who, terms).await.map_err(|error| failure(&people, who, error))?;
+        if shared {
+            self.desk.share_holder(who).await.map_err(store_failure)?;
+        }
         let promised = before.as_ref().and_then(HolderRecord::open);
         Ok(json!({
             "address": who.host(), "shown": people.name(&who), "bytes": terms.bytes, "days": terms.days,
@@ -60,6 +81,20 @@ impl Office {
         }))
     }
 
+    /// Shows or sets how large a letter may be that is left with holders.
+    async fn limit(&self, bytes: Option<u64>) -> Result<Value, Failure> {
+        if let Some(bytes) = bytes {
+            if !(LIMIT_MIN..=HELD_SIZE_MAX).contains(&bytes) {
+                let what = "letters that are left with holders have at most 4K to 896K";
+                return Err(Failure::new(Exit::Usage, what)
+                    .hint("a larger one is announced, and fetched when both of you are up"));
+            }
+            self.desk.set_held_size_max(bytes).await.map_err(store_failure)?;
+        }
+        let now = self.desk.held_size_max().await.map_err(store_failure)?;
+        Ok(json!({"bytes": now, "most": HELD_SIZE_MAX}))
+    }
+
     async fn end_holding(&self, who: &str) -> Result<Value, Failure> {
         let people = self.people().await?;
         let who = people.other(who)?;
@@ -72,6 +107,7 @@ impl Office {
         } else if before.wish.is_none() {
             return Err(failure(&people, who, HolderError::Nothing));
         }
+        self.desk.neighbours.leave(&who);
         // What they have asked for besides is answered with no.
         let forgotten = self.desk.store().write(move |tx| tx.held().remove_wish(&who)).await;
         let wish = forgotten.map_err(store_failure)?;
@@ -84,11 +120,15 @@ impl Office {
 
     async fn list_holders(&self) -> Result<Value, Failure> {
         let people = self.people().await?;
-        let read = self
-            .desk
-            .store()
-            .read(|rx| Ok((rx.holders().list()?, rx.held().mailboxes()?, rx.held().wishes()?)));
-        let (holders, boxes, wishes) = read.await.map_err(store_failure)?;
+        let read = self.desk.store().read(|rx| {
+            let holding = (rx.holders().list()?, rx.held().mailboxes()?, rx.held().wishes()?);
+            Ok((holding, rx.holders().all_given()?, rx.routes().conducts()?))
+        });
+        let ((holders, boxes, wishes), given, drops) = read.await.map_err(store_failure)?;
+        let abused = given.iter().filter(|(_, given)| given.noise + given.others > 0);
+        let abused: Vec<Value> = abused
+            .map(|(who, given)| named(&people, who, json!({"noise": given.noise, "others": given.others})))
+            .collect();
         let mut holders: Vec<Value> =
             holders.iter().map(|(who, record)| named(&people, who, holder_row(record))).collect();
         let mut guests: Vec<Value> =
@@ -103,20 +143,29 @@ impl Office {
         for rows in [&mut holders, &mut guests] {
             rows.sort_by_key(|row| (row["over"] == true, row["shown"].to_string()));
         }
-        Ok(json!({"holders": holders, "guests": guests, "wishes": wishes}))
+        let limit = self.desk.held_size_max().await.map_err(store_failure)?;
+        Ok(json!({
+            "holders": holders, "guests": guests, "wishes": wishes, "abused": abused, "drops": drops_row(&drops),
+            "limit": limit,
+        }))
     }
 
     /// How much is held, in numbers, for `status`.
     pub(super) async fn holding(&self) -> Result<Value, Failure> {
-        let read = self
-            .desk
-            .store()
-            .read(|rx| Ok((rx.holders().list()?, rx.held().mailboxes()?, rx.held().wishes()?.len())));
-        let (holders, boxes, wishes) = read.await.map_err(store_failure)?;
+        let read = self.desk.store().read(|rx| {
+            let holding = (rx.holders().list()?, rx.held().mailboxes()?, rx.held().wishes()?.len());
+            Ok((holding, rx.routes().conducts()?))
+        });
+        let ((holders, boxes, wishes), drops) = read.await.map_err(store_failure)?;
+        let failing = |record: &HolderRecord| record.open().is_some() && record.failures >= FAILURES_TOLD;
+        let failing = holders.iter().filter(|(_, record)| failing(record)).count();
         let keep = holders.iter().filter(|(_, record)| record.open().is_some()).count();
         let guests = boxes.iter().filter(|(_, record)| !record.over).count();
         let letters: u64 = boxes.iter().map(|(_, record)| record.letters).sum();
-        Ok(json!({"holders": keep, "guests": guests, "letters": letters, "wishes": wishes}))
+        Ok(json!({
+            "holders": keep, "failing": failing, "guests": guests, "letters": letters, "wishes": wishes,
+            "drops": drops_row(&drops),
+        }))
     }
 
     async fn between(&self, who: OnionAddress) -> Result<Between, Failure> {
@@ -184,6 +233,15 @@ fn holder_row(record: &HolderRecord) -> Value {
         "since": promise.map(|promise| promise.made.rfc5322()),
         "collected": record.collected.map(UnixTime::rfc5322), "failures": record.failures,
         "trouble": record.trouble, "garbage": record.garbage,
+    })
+}
+
+/// How the places behave at which letters for others are left. Whose node serves which is not known.
+fn drops_row(drops: &[ConductRecord]) -> Value {
+    let count = |is: fn(&ConductRecord) -> bool| drops.iter().filter(|conduct| is(conduct)).count();
+    json!({
+        "known": drops.len(), "failing": count(|conduct| conduct.failures >= FAILURES_TOLD),
+        "unconfirmed": count(|conduct| conduct.unconfirmed > 0),
     })
 }
 

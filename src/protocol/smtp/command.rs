@@ -7,7 +7,7 @@
 use crate::model::hold::Token;
 use crate::model::letter::LetterId;
 use crate::model::seal::PrekeyId;
-use crate::protocol::smtp::held::Take;
+use crate::protocol::smtp::held::{Revoked, Take};
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::{Path, ReversePath};
 use crate::protocol::smtp::reply::Reply;
@@ -56,6 +56,7 @@ pub(super) enum Command {
     /// 1 to [`limits::DROP_LETTERS_MAX`].
     Drop(Vec<LetterId>),
     Recall(LetterId, Token),
+    Revoke(Revoked),
     Rset,
     Noop,
     Vrfy,
@@ -102,6 +103,7 @@ const HELD_FORM: Reply = Reply::new(501, 5, 4, "As in: HELD <letter id>");
 const TAKE_FORM: Reply = Reply::new(501, 5, 4, "As in: TAKE <letter id> 0 262144");
 const DROP_FORM: Reply = Reply::new(501, 5, 4, "As in: DROP <letter id>, and up to eleven others");
 const RECALL_FORM: Reply = Reply::new(501, 5, 4, "As in: RECALL <letter id> <token>");
+const REVOKE_FORM: Reply = Reply::new(501, 5, 4, "As in: REVOKE <epoch> <nonce>, and up to eleven others");
 const TOKEN_FORM: Reply = Reply::new(501, 5, 4, "TOKEN goes with BODY=SEALED and LETTER");
 const SEALED_FORM: Reply =
     Reply::new(501, 5, 4, "BODY=SEALED and KEY go together, with SIZE and without SMTPUTF8");
@@ -149,6 +151,7 @@ pub(super) fn parse(line: &[u8], words: Words) -> Result<Command, Reply> {
         "TAKE" if words != Words::Programs => take(argument).map(Command::Take).ok_or(TAKE_FORM),
         "DROP" if words != Words::Programs => drop_letters(argument).map(Command::Drop).ok_or(DROP_FORM),
         "RECALL" if words == Words::Drops => recall(argument).ok_or(RECALL_FORM),
+        "REVOKE" if words == Words::Drops => Revoked::parse(argument).map(Command::Revoke).ok_or(REVOKE_FORM),
         "RSET" => alone(Command::Rset),
         "NOOP" => Ok(Command::Noop),
         "VRFY" => Ok(Command::Vrfy),

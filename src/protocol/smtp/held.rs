@@ -55,6 +55,32 @@ impl Take {
     }
 }
 
+/// Tokens that are no good any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Of this epoch.
+    pub epoch: u32,
+    /// Their names; 1 to [`limits::DROP_LETTERS_MAX`].
+    pub nonces: Vec<[u8; 16]>,
+}
+
+impl Revoked {
+    /// The command.
+    pub(super) fn line(&self) -> String {
+        let line = format!("REVOKE {}", self.epoch);
+        self.nonces.iter().fold(line, |line, nonce| format!("{line} {}", HEXLOWER.encode(nonce)))
+    }
+
+    /// Reads what stands behind the verb.
+    pub(super) fn parse(argument: &str) -> Option<Self> {
+        let (epoch, nonces) = argument.split_once(' ')?;
+        let epoch = number(epoch).and_then(|epoch| u32::try_from(epoch).ok())?;
+        let nonce = |text: &str| HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok();
+        let nonces: Vec<[u8; 16]> = nonces.split(' ').map(nonce).collect::<Option<_>>()?;
+        (nonces.len() <= limits::DROP_LETTERS_MAX).then_some(Self { epoch, nonces })
+    }
+}
+
 /// The text of the reply that brings a list. Of a longer one the first letters are told, and that there are more.
 pub(super) fn list_text(letters: &[HeldLetter], more: bool) -> String {
     let told = &letters[..letters.len().min(limits::HELD_LETTERS_MAX)];

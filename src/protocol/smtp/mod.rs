@@ -24,7 +24,7 @@ mod tests;
 mod text;
 
 pub use command::BodyKind;
-pub use held::{HeldLetter, HeldList, Take};
+pub use held::{HeldLetter, HeldList, Revoked, Take};
 pub use path::ReversePath;
 pub use read::{FeedError, Phase, Read};
 pub use reply::{Enhanced, Reply};

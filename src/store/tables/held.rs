@@ -3,11 +3,12 @@
 //! Promises that a letter, its token and the room it takes are one commit, that one token keeps one letter, and that a
 //! letter goes only when each of its guest's devices has it, when its author calls it back, or when its time is over.
 
-use crate::model::hold::{MailboxId, Token};
+use crate::model::hold::{self, MailboxId, Token};
 use crate::model::letter::{LetterId, LetterNo};
 use crate::model::seal::PrekeyId;
 use crate::model::time::UnixTime;
 use crate::store::body::Body;
+use crate::store::doors;
 use crate::store::error::StoreError;
 use crate::store::rows::{Rows, Table, be_u64, decode};
 use crate::store::tx::Tx;
@@ -17,6 +18,8 @@ use std::ops::ControlFlow;
 
 /// Most mailboxes held.
 pub const BOXES_MAX: u64 = 4_096;
+/// Most tokens of one mailbox that its guest takes back, in two epochs.
+pub const REVOKED_MAX: u64 = 65_536;
 /// Most wishes of others to be held for that wait for an answer.
 pub const WISHES_MAX: u64 = 256;
 
@@ -43,7 +46,7 @@ pub struct BoxRecord {
     pub bytes: u64,
     /// For so many days each.
     pub days: u32,
-    /// Bytes of the letters that are there.
+    /// The room that the letters which are there take, in bytes: [`hold::room`] of each.
     pub used: u64,
     /// How many are there.
     pub letters: u64,
@@ -51,6 +54,9 @@ pub struct BoxRecord {
     pub made: UnixTime,
     /// Nothing more is taken.
     pub over: bool,
+    /// Tokens that its guest took back, of epochs that are not over.
+    #[serde(default)]
+    pub revoked: u64,
 }
 
 /// A collecting key.
@@ -100,6 +106,20 @@ pub struct SpentRecord {
 }
 
 impl SpentRecord {
+    /// That of a token that its guest took back: it pays for nothing.
+    fn revoked(now: UnixTime) -> Self {
+        Self { digest: [0; 32], size: 0, kept_until: now, made: now.to_the_hour() }
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Whether this letter was paid with it.
+    pub fn paid_for(&self, letter: &LetterId) -> bool {
+        !self.is_revoked() && self.id() == *letter
+    }
+
     /// The name of the letter.
     pub fn id(&self) -> LetterId {
         LetterId(*self.digest.first_chunk().expect("a digest has 32 bytes"))
@@ -205,12 +225,12 @@ impl<'a, 't> Held<'a, 't> {
         self.rows.get_record(Table::Spent, &token_key(mailbox, token.epoch, &token.nonce))
     }
 
-    /// Whether the bytes fit into the mailbox, and it takes any.
+    /// Whether a letter of so many bytes fits into the mailbox, and it takes any.
     pub fn has_room(&self, mailbox: MailboxId, size: u64) -> Result<Taken, StoreError> {
         Ok(match self.mailbox(mailbox)? {
             None => Taken::NoBox,
             Some(record) if record.over => Taken::NoBox,
-            Some(record) if record.used.saturating_add(size) > record.bytes => Taken::Full,
+            Some(record) if record.used.saturating_add(hold::room(size)) > record.bytes => Taken::Full,
             Some(_) => Taken::Now,
         })
     }
@@ -282,15 +302,22 @@ impl<'a, 't> HeldMut<'a, 't> {
         if self.mailbox(mailbox)?.is_none() && self.tx.rows.len(Table::HeldBoxes)? >= BOXES_MAX {
             return Err(StoreError::TooMany("mailboxes held for others"));
         }
+        self.tx.rows.next_number(doors::CHANGES)?;
         self.tx.rows.put_record(Table::HeldBoxes, &mailbox.0, record)
     }
 
-    /// Removes a mailbox that is over and empty, with its spent tokens; says whether it did.
-    pub fn remove_mailbox(&self, mailbox: MailboxId) -> Result<bool, StoreError> {
+    /// Removes a mailbox that is over and empty, with its spent tokens; says whether it did. Of the tokens at most
+    /// `max` go at a time, and the mailbox with the last.
+    pub fn remove_mailbox(&self, mailbox: MailboxId, max: usize) -> Result<bool, StoreError> {
         if !self.mailbox(mailbox)?.is_some_and(|record| record.over && record.letters == 0) {
             return Ok(false);
         }
-        self.remove_spent(&mailbox.0)?;
+        // Longer than any key, and behind all of them.
+        let end = [&mailbox.0[..], &[0xff; 21]].concat();
+        if self.remove_spent(&token_key(mailbox, 0, &[0; 16]), &end, max)?.0 == max {
+            return Ok(false);
+        }
+        self.tx.rows.next_number(doors::CHANGES)?;
         self.tx.rows.delete(Table::HeldBoxes, &mailbox.0)
     }
 
@@ -326,7 +353,7 @@ impl<'a, 't> HeldMut<'a, 't> {
         self.tx.rows.put(Table::HeldIds, &id_key(mailbox, &id), &no.to_be_bytes())?;
         self.tx.rows.put(Table::HeldUntil, &until_key(kept_until, mailbox, no), b"")?;
         self.count(mailbox, |record| {
-            record.used = record.used.saturating_add(spent.size);
+            record.used = record.used.saturating_add(hold::room(spent.size));
             record.letters += 1;
         })?;
         Ok(Taken::Now)
@@ -352,9 +379,33 @@ impl<'a, 't> HeldMut<'a, 't> {
         Ok(())
     }
 
+    /// These tokens of an epoch pay for nothing any more; what was paid with them stays. `TooMany` beyond
+    /// [`REVOKED_MAX`].
+    pub fn revoke(
+        &self,
+        mailbox: MailboxId,
+        epoch: u32,
+        nonces: &[[u8; 16]],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut new = 0;
+        for nonce in nonces {
+            let key = token_key(mailbox, epoch, nonce);
+            if self.tx.rows.get(Table::Spent, &key)?.is_none() {
+                self.tx.rows.put_record(Table::Spent, &key, &SpentRecord::revoked(now))?;
+                new += 1;
+            }
+        }
+        let revoked = self.mailbox(mailbox)?.map_or(0, |record| record.revoked);
+        if revoked + new > REVOKED_MAX {
+            return Err(StoreError::TooMany("tokens taken back"));
+        }
+        self.count(mailbox, |record| record.revoked += new)
+    }
+
     /// Its author calls a letter back, with the token spent on it. `false`: the token was not spent on it.
     pub fn recall(&self, mailbox: MailboxId, token: &Token, id: &LetterId) -> Result<bool, StoreError> {
-        if self.spent(mailbox, token)?.is_none_or(|spent| spent.id() != *id) {
+        if !self.spent(mailbox, token)?.is_some_and(|spent| spent.paid_for(id)) {
             return Ok(false);
         }
         if let Some(no) = self.number(mailbox, id)?
@@ -385,27 +436,37 @@ impl<'a, 't> HeldMut<'a, 't> {
         Ok(over.len())
     }
 
-    /// Forgets the tokens spent in epochs before this one, in which none of them is taken any more.
-    pub fn forget_spent(&self, before: u32) -> Result<(), StoreError> {
+    /// Forgets at most `max` of the tokens spent in epochs before this one, in which none of them is taken any more;
+    /// says how many.
+    pub fn forget_spent(&self, before: u32, max: usize) -> Result<usize, StoreError> {
+        let mut forgotten = 0;
         for (mailbox, _) in self.mailboxes()? {
             let (from, to) = (token_key(mailbox, 0, &[0; 16]), token_key(mailbox, before, &[0; 16]));
-            let mut old = Vec::new();
-            self.tx.rows.scan(Table::Spent, &from, Some(&to), |key, _| {
-                old.push(key.to_vec());
-                Ok(ControlFlow::Continue(()))
-            })?;
-            old.iter().try_for_each(|key| self.tx.rows.delete(Table::Spent, key).map(drop))?;
+            let (some, revoked) = self.remove_spent(&from, &to, max - forgotten)?;
+            if revoked > 0 {
+                self.count(mailbox, |record| record.revoked = record.revoked.saturating_sub(revoked))?;
+            }
+            forgotten += some;
+            if forgotten == max {
+                break;
+            }
         }
-        Ok(())
+        Ok(forgotten)
     }
 
-    fn remove_spent(&self, prefix: &[u8]) -> Result<(), StoreError> {
-        let mut all = Vec::new();
-        self.tx.rows.scan_prefix(Table::Spent, prefix, |key, _| {
-            all.push(key.to_vec());
+    /// Removes at most `max`; says how many, and how many of them had been taken back.
+    fn remove_spent(&self, from: &[u8], to: &[u8], max: usize) -> Result<(usize, u64), StoreError> {
+        let (mut some, mut revoked) = (Vec::new(), 0);
+        self.tx.rows.scan(Table::Spent, from, Some(to), |key, value| {
+            if some.len() == max {
+                return Ok(ControlFlow::Break(()));
+            }
+            some.push(key.to_vec());
+            revoked += u64::from(decode::<SpentRecord>(value)?.is_revoked());
             Ok(ControlFlow::Continue(()))
         })?;
-        all.iter().try_for_each(|key| self.tx.rows.delete(Table::Spent, key).map(drop))
+        some.iter().try_for_each(|key| self.tx.rows.delete(Table::Spent, key).map(drop))?;
+        Ok((some.len(), revoked))
     }
 
     fn remove(&self, mailbox: MailboxId, no: u64, record: &HeldRecord) -> Result<(), StoreError> {
@@ -414,8 +475,11 @@ impl<'a, 't> HeldMut<'a, 't> {
         self.tx.rows.delete(Table::HeldUntil, &until_key(record.kept_until, mailbox, no))?;
         self.tx.letters().release(record.letter)?;
         self.count(mailbox, |owner| {
-            owner.used = owner.used.saturating_sub(record.size);
             owner.letters = owner.letters.saturating_sub(1);
+            owner.used = match owner.letters {
+                0 => 0,
+                _ => owner.used.saturating_sub(hold::room(record.size)),
+            };
         })
     }
 

@@ -6,6 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::rows::{Rows, Table, decode};
 use onion::OnionAddress;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Most holders of one identity.
@@ -40,6 +41,9 @@ pub struct HolderRecord {
     /// What went wrong there last, for people.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// The person said that it may hold for another identity of theirs too.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// What a holder promised.
@@ -91,6 +95,23 @@ pub struct GivenRecord {
     pub left: u32,
     /// The contact has it.
     pub confirmed: bool,
+    /// What came with tokens of the contact's, in all, and was noise: no key could attribute it.
+    #[serde(default)]
+    pub noise: u64,
+    /// Letters of others that came with them.
+    #[serde(default)]
+    pub others: u64,
+}
+
+/// What came with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameWith {
+    /// A letter of this author's.
+    Letter(OnionAddress),
+    /// Something that no key can attribute.
+    Noise,
+    /// What was known from before.
+    Known,
 }
 
 /// Reads who holds for us.
@@ -123,6 +144,37 @@ impl<'a, 't> Holders<'a, 't> {
     /// The Route that a contact was given last.
     pub fn given(&self, contact: &OnionAddress) -> Result<Option<GivenRecord>, StoreError> {
         self.rows.get_record(Table::RoutesGiven, contact.public_key())
+    }
+
+    /// All Routes that were given last.
+    pub fn all_given(&self) -> Result<Vec<(OnionAddress, GivenRecord)>, StoreError> {
+        let mut found = Vec::new();
+        self.rows.scan_prefix(Table::RoutesGiven, b"", |key, value| {
+            let key = key.try_into().map_err(|_| StoreError::Damaged("a key has another length"))?;
+            found.push((OnionAddress::from_key_proved_before(key), decode(value)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The tokens for a mailbox that were given to one of these and have not come back: epoch and name.
+    pub fn tokens_of(
+        &self,
+        mailbox: MailboxId,
+        contacts: &BTreeSet<OnionAddress>,
+    ) -> Result<Vec<(u32, [u8; 16])>, StoreError> {
+        let mut found = Vec::new();
+        self.rows.scan_prefix(Table::TokensGiven, &mailbox.0, |key, value| {
+            let (contact, rest) = value.split_at_checked(32).unwrap_or_default();
+            let nonce = key.get(8..).and_then(|nonce| nonce.try_into().ok());
+            if let (Ok(contact), Some(epoch), Some(nonce)) = (contact.try_into(), rest.first_chunk(), nonce)
+                && contacts.contains(&OnionAddress::from_key_proved_before(contact))
+            {
+                found.push((u32::from_be_bytes(*epoch), nonce));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     /// To whom a token was given that has not come back.
@@ -201,21 +253,26 @@ impl<'a, 't> HoldersMut<'a, 't> {
         }
     }
 
-    /// A token came back with a letter: gives to whom it had been given.
-    pub fn came_back(
-        &self,
-        mailbox: MailboxId,
-        nonce: &[u8; 16],
-    ) -> Result<Option<OnionAddress>, StoreError> {
-        let owner = self.owner_of(mailbox, nonce)?;
-        if let Some(contact) = &owner {
-            self.rows.delete(Table::TokensGiven, &nonce_key(mailbox, nonce))?;
-            if let Some(mut given) = self.given(contact)? {
-                given.left = given.left.saturating_sub(1);
-                self.rows.put_record(Table::RoutesGiven, contact.public_key(), &given)?;
-            }
+    /// A token came back: notes with the contact to whom it was given what it brought.
+    pub fn came_back(&self, mailbox: MailboxId, nonce: &[u8; 16], with: CameWith) -> Result<(), StoreError> {
+        let Some(contact) = self.owner_of(mailbox, nonce)? else { return Ok(()) };
+        self.rows.delete(Table::TokensGiven, &nonce_key(mailbox, nonce))?;
+        let Some(mut given) = self.given(&contact)? else { return Ok(()) };
+        given.left = given.left.saturating_sub(1);
+        match with {
+            CameWith::Noise => given.noise = given.noise.saturating_add(1),
+            CameWith::Letter(author) if author != contact => given.others = given.others.saturating_add(1),
+            CameWith::Letter(_) | CameWith::Known => {}
         }
-        Ok(owner)
+        self.rows.put_record(Table::RoutesGiven, contact.public_key(), &given)
+    }
+
+    /// Tokens for a mailbox were taken back, and its holder knows it.
+    pub fn revoked(&self, mailbox: MailboxId, nonces: &[[u8; 16]]) -> Result<(), StoreError> {
+        for nonce in nonces {
+            self.came_back(mailbox, nonce, CameWith::Known)?;
+        }
+        Ok(())
     }
 
     /// Forgets the tokens given out in epochs before this one.

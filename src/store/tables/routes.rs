@@ -107,6 +107,16 @@ impl<'a, 't> Routes<'a, 't> {
         Ok(self.rows.get_record(Table::Drops, drop.public_key())?.unwrap_or_default())
     }
 
+    /// How each drop behaved at which a letter was left, or was to be.
+    pub fn conducts(&self) -> Result<Vec<ConductRecord>, StoreError> {
+        let mut found = Vec::new();
+        self.rows.scan_prefix(Table::Drops, b"", |_, value| {
+            found.push(decode(value)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
     /// All letters to be called back.
     pub fn recalls(&self) -> Result<Vec<RecallRecord>, StoreError> {
         let mut found = Vec::new();

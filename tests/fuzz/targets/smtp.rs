@@ -72,6 +72,7 @@ const COMMANDS: &[&str] = &[
     "TAKE 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 0 262144\r\n",
     "TAKE 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 3 9\r\n",
     "DROP 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\r\n",
+    "REVOKE 730 1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d 2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e\r\n",
     " BODY=SEALED",
     " KEY=",
     "AUTH PLAIN ",
@@ -303,6 +304,11 @@ fn hear(role: Role, wire: &[&[u8]]) -> Seen {
             server::Step::Drop(asked) => {
                 seen.collectors.push(asked.who());
                 assert!((1..=limits::DROP_LETTERS_MAX).contains(&asked.letters().len()));
+                asked.done();
+            }
+            server::Step::Revoke(asked) => {
+                seen.collectors.push(asked.who());
+                assert!((1..=limits::DROP_LETTERS_MAX).contains(&asked.revoked().nonces.len()));
                 asked.done();
             }
             server::Step::Recall(asked) if asked.token().class == 0 => {

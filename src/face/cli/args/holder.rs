@@ -12,6 +12,13 @@ pub(crate) enum Holder {
     Ask(Ask),
     /// Say yes to a contact who asked: keep letters for them while their node is away.
     Grant(Grant),
+    /// Show or set how large a letter of yours may be that is left with holders. A larger one is announced to its
+    /// reader and fetched when both of you are up.
+    Limit {
+        /// 4K to 896K, in bytes or with K.
+        #[arg(value_name = "SIZE", value_parser = size)]
+        bytes: Option<u64>,
+    },
     /// End it, whichever of you keeps letters for the other; both, if both do. What is kept stays until it is fetched
     /// or its time is over. If they only asked, the question is put away, and they are not told.
     End {
@@ -33,6 +40,10 @@ pub(crate) struct Ask {
     /// For how many days they are to keep each letter: 7 to 38.
     #[arg(long, value_name = "COUNT", default_value_t = hold::DAYS_DEFAULT)]
     pub days: u32,
+    /// Ask although another identity of yours, unlocked on this machine now, has the same holder: they can then tell
+    /// from the times that both are yours.
+    #[arg(long)]
+    pub shared: bool,
 }
 
 /// `onionskin holder grant`

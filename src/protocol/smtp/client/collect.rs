@@ -1,10 +1,11 @@
-//! HELD, TAKE, DROP and RECALL: what a collector asks, what an author takes back, and the octets behind a reply.
+//! HELD, TAKE, DROP, REVOKE and RECALL: what a collector asks, what an author takes back, and the octets behind a
+//! reply.
 
 use super::session::{Expect, Stage};
 use super::{Busy, Cause, Client, Peer, Step, Violation, Work};
 use crate::model::hold::Token;
 use crate::model::letter::LetterId;
-use crate::protocol::smtp::held::{self, Take};
+use crate::protocol::smtp::held::{self, Revoked, Take};
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::reply::Reply;
 
@@ -22,7 +23,7 @@ pub(super) struct Takes {
     open: usize,
 }
 
-/// DROPs in hand.
+/// DROPs or REVOKEs in hand.
 #[derive(Debug)]
 pub(super) struct Drops {
     /// One line for each.
@@ -34,6 +35,13 @@ pub(super) struct Drops {
 }
 
 impl Drops {
+    /// REVOKEs, which are answered like DROPs.
+    pub(super) fn revoking(epoch: u32, nonces: &[[u8; 16]]) -> Self {
+        let line = |nonces: &[[u8; 16]]| Revoked { epoch, nonces: nonces.to_vec() }.line();
+        let lines: Vec<String> = nonces.chunks(limits::DROP_LETTERS_MAX).map(line).collect();
+        Self { open: lines.len(), lines, refusal: None }
+    }
+
     pub(super) fn new(letters: &[LetterId]) -> Self {
         let line = |letters: &[LetterId]| {
             letters.iter().fold("DROP".to_owned(), |line, letter| format!("{line} {}", letter.to_hex()))

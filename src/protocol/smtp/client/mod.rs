@@ -175,7 +175,7 @@ pub enum Step {
     /// The oldest of the TAKEs was answered, or refused by a 4xx or 5xx: at most as many bytes as were asked for, and
     /// none only where the letter is over.
     Taken(Result<Vec<u8>, Reply>),
-    /// DROP was answered, or refused by a 4xx or 5xx.
+    /// DROP or REVOKE was answered, or refused by a 4xx or 5xx.
     Dropped(Result<(), Reply>),
     /// RECALL was answered, or refused by a 4xx or 5xx.
     Recalled(Result<(), Reply>),
@@ -294,6 +294,12 @@ impl Client {
     /// [`limits::DROP_LETTERS_MAX`], of which some may be done though another is refused.
     pub fn drop_letters(&mut self, letters: &[LetterId]) -> Result<(), Busy> {
         self.take_work(Work::Drop(Drops::new(letters)))
+    }
+
+    /// Says that these tokens of an epoch are no good any more; answered by one [`Step::Dropped`], like the above. A
+    /// server that is no drop refuses.
+    pub fn revoke(&mut self, epoch: u32, nonces: &[[u8; 16]]) -> Result<(), Busy> {
+        self.take_work(Work::Drop(Drops::revoking(epoch, nonces)))
     }
 
     /// Takes back a letter that was left at this drop for this token; answered by [`Step::Recalled`]. The session

@@ -1,9 +1,10 @@
-//! HELD, TAKE and DROP: whoever has proved a key collects what is held for it, and says when it can be forgotten.
+//! HELD, TAKE, DROP and REVOKE: whoever has proved a key collects what is held for it, says when it can be forgotten,
+//! and which tokens are no good any more.
 
 use super::session::{State, refusal};
 use super::{Server, replies};
 use crate::model::letter::LetterId;
-use crate::protocol::smtp::held::{self, HeldLetter, Take};
+use crate::protocol::smtp::held::{self, HeldLetter, Revoked, Take};
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::reply::Reply;
 use onion::OnionAddress;
@@ -33,6 +34,15 @@ pub struct DropAsked<'a> {
     server: &'a mut Server,
     who: OnionAddress,
     letters: Vec<LetterId>,
+}
+
+/// Are these tokens taken no more? Dropped unanswered, it is asked again.
+#[derive(Debug)]
+#[must_use = "the session stands still until it is answered"]
+pub struct RevokeAsked<'a> {
+    server: &'a mut Server,
+    who: OnionAddress,
+    revoked: Revoked,
 }
 
 impl<'a> HeldAsked<'a> {
@@ -115,6 +125,32 @@ impl<'a> DropAsked<'a> {
     }
 }
 
+impl<'a> RevokeAsked<'a> {
+    pub(super) fn new(server: &'a mut Server, who: OnionAddress, revoked: Revoked) -> Self {
+        Self { server, who, revoked }
+    }
+
+    /// The key that was proved.
+    pub fn who(&self) -> OnionAddress {
+        self.who
+    }
+
+    /// Which tokens; some may be spent.
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
+    /// None of them pays for a letter any more, and that is durable.
+    pub fn done(self) {
+        self.server.revoked();
+    }
+
+    /// Refuses with a 4xx or 5xx (anything else becomes 451).
+    pub fn refuse(self, reply: Reply) {
+        self.server.not_collected(reply);
+    }
+}
+
 impl Server {
     /// Asks the driver, if the caller may ask at all.
     pub(super) fn collect(&mut self, ask: impl FnOnce(OnionAddress) -> State) {
@@ -146,6 +182,12 @@ impl Server {
     fn forgotten(&mut self) {
         if let State::AskDrop(..) = self.leave(State::Command) {
             self.collected(&replies::DROPPED);
+        }
+    }
+
+    fn revoked(&mut self) {
+        if let State::AskRevoke(..) = self.leave(State::Command) {
+            self.collected(&replies::REVOKED);
         }
     }
 

@@ -23,13 +23,13 @@ use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Verifier;
 use crate::protocol::smtp::command::BodyKind;
 use crate::protocol::smtp::enclosure;
-use crate::protocol::smtp::held::Take;
+use crate::protocol::smtp::held::{Revoked, Take};
 use crate::protocol::smtp::input::Input;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
 use crate::protocol::smtp::read::{FeedError, Phase, Read};
 use crate::protocol::smtp::reply::Reply;
-pub use collect::{DropAsked, HeldAsked, TakeAsked};
+pub use collect::{DropAsked, HeldAsked, RevokeAsked, TakeAsked};
 pub use deposit::{Deposit, DepositAsked, RecallAsked};
 use onion::OnionAddress;
 pub use recipient::RecipientAsked;
@@ -182,6 +182,8 @@ pub enum Step<'a> {
     Take(TakeAsked<'a>),
     /// The proved caller has these letters durably; forget them.
     Drop(DropAsked<'a>),
+    /// Tokens are no good any more, says whoever collects (drop).
+    Revoke(RevokeAsked<'a>),
     /// An author takes a letter back (drop).
     Recall(RecallAsked<'a>),
     /// The proved onion asks for what waits for it (RFC 1985). It was answered already, the same in every case.
@@ -327,6 +329,7 @@ enum Event {
     Held(OnionAddress, Option<LetterId>),
     Take(OnionAddress, Take),
     Drop(OnionAddress, Vec<LetterId>),
+    Revoke(OnionAddress, Revoked),
     Recall(LetterId, Token),
     Etrn(OnionAddress),
     Close,
@@ -388,6 +391,7 @@ impl Server {
             Event::Held(who, after) => Step::Held(HeldAsked::new(self, who, after)),
             Event::Take(who, take) => Step::Take(TakeAsked::new(self, who, take)),
             Event::Drop(who, letters) => Step::Drop(DropAsked::new(self, who, letters)),
+            Event::Revoke(who, revoked) => Step::Revoke(RevokeAsked::new(self, who, revoked)),
             Event::Recall(letter, token) => Step::Recall(RecallAsked::new(self, letter, token)),
             Event::Etrn(onion) => Step::Etrn(onion),
             Event::Close => Step::Close,
@@ -483,6 +487,7 @@ impl Server {
             State::AskHeld(who, after) => Some(Event::Held(*who, *after)),
             State::AskTake(who, take) => Some(Event::Take(*who, *take)),
             State::AskDrop(who, letters) => Some(Event::Drop(*who, letters.clone())),
+            State::AskRevoke(who, revoked) => Some(Event::Revoke(*who, revoked.clone())),
             State::AskRecall(letter, token) => Some(Event::Recall(*letter, *token)),
             State::AskBegin(_) => Some(Event::Begin(Box::new(self.envelope()))),
             State::Text(_) => self.advance_text(),

@@ -12,6 +12,7 @@ pub(super) const NOTHING_NEWER: Reply = Reply::new(250, 0, 0, "Nothing newer");
 pub(super) const HELD: Reply = Reply::new(250, 0, 0, "");
 pub(super) const OCTETS: Reply = Reply::new(250, 0, 0, "");
 pub(super) const DROPPED: Reply = Reply::new(250, 0, 0, "Dropped");
+pub(super) const REVOKED: Reply = Reply::new(250, 0, 0, "Revoked");
 pub(super) const RECALLED: Reply = Reply::new(250, 0, 0, "It is not held here now");
 pub(super) const CHECKPOINT: Reply = Reply::bare(355, "");
 pub(super) const GO_ON: Reply = Reply::bare(354, "Send the text, and end it with CRLF . CRLF");

@@ -7,7 +7,7 @@ use crate::model::letter::LetterId;
 use crate::model::seal::PrekeyId;
 use crate::protocol::sasl::Exchange;
 use crate::protocol::smtp::command::{self, BodyKind, Command, Words};
-use crate::protocol::smtp::held::Take;
+use crate::protocol::smtp::held::{Revoked, Take};
 use crate::protocol::smtp::input::LineError;
 use crate::protocol::smtp::limits;
 use crate::protocol::smtp::path::ReversePath;
@@ -42,6 +42,8 @@ pub(super) enum State {
     AskTake(OnionAddress, Take),
     /// The driver is to forget what this key has collected.
     AskDrop(OnionAddress, Vec<LetterId>),
+    /// The driver is asked to take these tokens no more.
+    AskRevoke(OnionAddress, Revoked),
     /// The driver is to give up a letter on the word of its author.
     AskRecall(LetterId, Token),
     /// The driver is asked whether the letter may come.
@@ -241,6 +243,7 @@ impl Server {
             Command::Held(after) => self.collect(|who| State::AskHeld(who, after)),
             Command::Take(take) => self.collect(|who| State::AskTake(who, take)),
             Command::Drop(letters) => self.collect(|who| State::AskDrop(who, letters)),
+            Command::Revoke(revoked) => self.collect(|who| State::AskRevoke(who, revoked)),
             Command::Recall(letter, token) => self.recall(letter, token),
             Command::Rset => {
                 self.suspend_transaction();
@@ -283,7 +286,7 @@ impl Server {
         let mail = "\nPIPELINING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";
         match &self.config.role {
             Role::Onion { cookie, .. } => {
-                format!("{mail} {size}\nCHECKPOINT\nETRN{}", rest(cookie, "CARD SEALED"))
+                format!("{mail} {size}\nCHECKPOINT\nETRN{}", rest(cookie, "CARD SEALED HELD"))
             }
             Role::Drop { cookie, .. } => {
                 let mail = "\nPIPELINING\nENHANCEDSTATUSCODES\nCHUNKING\nSIZE";

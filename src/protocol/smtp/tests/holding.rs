@@ -145,6 +145,11 @@ impl Shelf {
                 asked.done();
                 format!("drop {}", dropped.len())
             }
+            Step::Revoke(asked) if asked.who() == self.collector => {
+                let revoked = asked.revoked().clone();
+                asked.done();
+                format!("revoke {} of {}", revoked.nonces.len(), revoked.epoch)
+            }
             Step::Recall(asked) => {
                 let (letter, token) = (asked.letter(), asked.token());
                 let other = self.spent.iter().any(|(spent, on)| *on == letter && *spent != token);
@@ -167,6 +172,10 @@ impl Shelf {
             Step::Drop(asked) => {
                 asked.refuse(NOT_YOURS);
                 "drop: not theirs".to_owned()
+            }
+            Step::Revoke(asked) => {
+                asked.refuse(NOT_YOURS);
+                "revoke: not theirs".to_owned()
             }
             step => panic!("{step:?} is no question about holding"),
         }

@@ -241,6 +241,7 @@ impl Driven {
                 | server::Step::Held(_)
                 | server::Step::Take(_)
                 | server::Step::Drop(_)
+                | server::Step::Revoke(_)
                 | server::Step::Recall(_)) => {
                     let words = self.shelf.answer(step);
                     self.log.push(words);
