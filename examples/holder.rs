@@ -82,6 +82,7 @@ fn guests(count: usize, rng: &mut StdRng) -> Vec<Guest> {
             letters: 0,
             made: SystemClock.now(),
             over: false,
+            revoked: 0,
         };
         Guest { mailbox: MailboxId(draw(rng)), record, collector }
     };
