@@ -168,7 +168,7 @@ def a_letter_arrives_by_a_holder_though_the_two_are_never_up_together(world):
 
 
 def holds_for_bob(world, carol):
-    """Carol becomes a holder of Bob's, and Ann knows where letters for him can be left."""
+    """Somebody becomes a holder of Bob's, and Ann knows where letters for him can be left."""
     nodes.acquaint(world.ann, world.bob, carol)
     world.bob.command("holder", "ask", carol.address)
     nodes.wait_until("Carol is asked", BACK_SECS, lambda: holding(carol)["wishes"], 0.5)
@@ -183,10 +183,10 @@ def holds_for_bob(world, carol):
 
 
 def a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back_from_them(world):
-    """Carol keeps letters for Bob, who is away. Ann writes him a large one and a small one, and thinks better of that."""
-    carol = world.third("carol")
+    """Dora keeps letters for Bob, who is away. Ann writes him a large one and a small one, and thinks better of that."""
+    dora = world.third("dora")
     try:
-        holds_for_bob(world, carol)
+        holds_for_bob(world, dora)
         world.ann.command("holder", "limit", "512K")
         world.bob.stop()
         body, large, small = film(1 << 20), fresh("too large for holders"), fresh("better not")
@@ -198,7 +198,7 @@ def a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back
         number = next(row["number"] for row in queue(world.ann) if row["held_by"])
         begun = time.monotonic()
         world.ann.command("queue", "cancel", str(number))
-        nodes.wait_until("Carol has nothing left", 180, lambda: holding(carol)["guests"][0]["letters"] == 0, 0.5)
+        nodes.wait_until("Dora has nothing left", 180, lambda: holding(dora)["guests"][0]["letters"] == 0, 0.5)
         called_back = time.monotonic() - begun
         nodes.wait_until("the large one was tried", 120,
                          lambda: all(row["tries"] for row in queue(world.ann) if not row["errand"]), 0.5)
@@ -212,12 +212,12 @@ def a_letter_too_large_for_holders_is_fetched_and_a_cancelled_one_is_called_back
         pushed = world.ann.status()["sent_bytes"] - before
         assert pushed < len(body) / 2, f"Ann's node sent it: {pushed} bytes"
         assert small not in world.bob.header_values("Subject"), "what was called back arrived"
-        world.bob.command("holder", "end", carol.address)
-        nodes.wait_until("Carol is told of the end", BACK_SECS, lambda: holding(carol)["guests"] == [], 0.5)
+        world.bob.command("holder", "end", dora.address)
+        nodes.wait_until("Dora is told of the end", BACK_SECS, lambda: all(row["over"] for row in holding(dora)["guests"]), 0.5)
         return (f"called back from the drop after {called_back:.1f} s; 1 MiB fetched {seconds:.1f} s after Bob's start, "
                 f"{pushed} bytes pushed")
     finally:
-        carol.kill()
+        dora.kill()
 
 
 def flags(node, mailbox, subject):
