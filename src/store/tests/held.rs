@@ -206,7 +206,7 @@ fn long_lists_come_in_pieces_from_behind_a_letter() {
 
 #[test]
 fn a_token_that_was_taken_back_pays_for_nothing_and_what_it_paid_for_before_stays() {
-    let store = with_box(&[5], 1000);
+    let store = with_box(&[5], 4 * ROOM);
     take(&store, token(1), b"first");
     let revoke = |nonces: Vec<[u8; 16]>| now(store.write(move |tx| tx.held().revoke(BOX, 730, &nonces, NOW)));
     revoke(vec![[1; 16], [2; 16], [2; 16]]).unwrap();

@@ -396,7 +396,7 @@ fn the_protocol_document_shows_the_traces_that_are_tested() {
         .map(|trace| trace.lines().filter(spoken).collect::<Vec<_>>().join("\n"))
         .collect();
     let shown: Vec<&str> = document.split("```\n").filter(|block| block.starts_with("C: ")).collect();
-    assert_eq!(shown.len(), 7);
+    assert_eq!(shown.len(), 8);
     for block in shown {
         assert!(traces.iter().any(|trace| trace.contains(block.trim_end())), "no trace has:\n{block}");
     }
