@@ -40,7 +40,12 @@ pub async fn host(node: Arc<Node>, decoy: [u8; 32], mut down: watch::Receiver<bo
         tokio::select! {
             biased;
             () = went_down(&mut down) => break,
-            Some(_) = hosts.join_next() => tokio::time::sleep(HOST_AGAIN).await,
+            Some(_) = hosts.join_next() => tokio::select! {
+                biased;
+                () = went_down(&mut down) => break,
+                () = node.desk.guests_changed.notified() => {}
+                () = tokio::time::sleep(HOST_AGAIN) => {}
+            },
             () = node.desk.guests_changed.notified() => {}
         }
     }

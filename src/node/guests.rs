@@ -5,6 +5,7 @@
 
 use crate::model::address::{LocalPart, MailAddress};
 use crate::model::guest::{self, Outside, SealedLetter};
+use crate::model::letter::LetterId;
 use crate::model::seal::Recipient;
 use crate::node::desk::Desk;
 use crate::protocol::smtp::Reply;
@@ -12,6 +13,7 @@ use crate::store::guests::GuestRecord;
 use crate::store::mailboxes::MailboxRecord;
 use crate::store::{Body, LetterWriter, MailboxNo, StoreError};
 use onion::{ClientKey, HostKey, OnionAddress};
+use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The guest readers there are, as every letter and caller asks for them.
@@ -165,18 +167,18 @@ impl Desk {
         let used = read.map_err(|error| self.guest_reply(&error))?.bytes;
         let room = guest.bytes.saturating_sub(used);
         let kept = guest::kept_len(size.unwrap_or(0));
-        match () {
-            // What a seal adds for padding, an eighth at most, is not kept.
-            () if kept - kept / 8 > guest.bytes => Err(TOO_LARGE),
-            () if kept >= room => Err(FULL),
-            () => Ok(Addressee { guest, room }),
+        // What a seal adds for padding, an eighth at most, is not kept.
+        match kept - kept / 8 {
+            least if least > guest.bytes => Err(TOO_LARGE),
+            least if least >= room => Err(FULL),
+            _ => Ok(Addressee { guest, room }),
         }
     }
 
     /// What a sender is told when a letter for a guest reader cannot be kept.
     pub(super) fn guest_reply(&self, error: &StoreError) -> Reply {
         match error {
-            StoreError::NoRoom => FULL,
+            StoreError::NoRoom => later(FULL),
             StoreError::NoMailbox => Reply::new(550, 1, 1, "Nobody of that name here any more"),
             error => self.disk_reply(error),
         }
@@ -185,6 +187,17 @@ impl Desk {
 
 const TOO_LARGE: Reply = Reply::new(554, 3, 4, "The letter is larger than the whole mailbox");
 const FULL: Reply = Reply::new(552, 2, 2, "The mailbox is full, or has no room for a letter of this size");
+
+/// The same, said behind the content: there a 552 would be the last word, and the letter may fit when others have gone.
+pub(super) fn later(reply: Reply) -> Reply {
+    if reply == FULL { Reply::new(452, 2, 2, "The mailbox is full; come again later") } else { reply }
+}
+
+/// Under which name a letter counts as seen by a guest reader: of several readers at this onion each gets it.
+pub(super) fn seen_by(id: &LetterId, guest: &str) -> LetterId {
+    let hash = Sha256::new().chain_update(b"onionskin guest reader\0").chain_update(id.0).chain_update(guest);
+    LetterId(*hash.finalize().first_chunk().expect("a SHA-256 has 32 bytes"))
+}
 
 /// Somebody without a node for whom a letter has come.
 pub(crate) struct Addressee {

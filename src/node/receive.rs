@@ -17,7 +17,7 @@ use crate::node::contacts::Indexed;
 use crate::node::desk::Desk;
 use crate::node::echo;
 use crate::node::errands::Errand;
-use crate::node::guests::Addressee;
+use crate::node::guests::{self, Addressee};
 use crate::node::parcel::{Kind, Parcel, Unfinished};
 use crate::node::partial::Claim;
 use crate::node::quarantine::Telling;
@@ -121,8 +121,10 @@ pub enum Here {
 pub async fn claim(desk: &Arc<Desk>, from: OnionAddress, sending: &Sending) -> (Claim, Option<Here>) {
     let (claim, part) = desk.partials.claim(from, sending.letter, sending.sealed).await;
     let id = sending.letter;
+    // A letter that is not sealed has one name for all its readers here; with guests among them it comes once more.
+    let is_one = sending.sealed.is_some() || desk.guests().is_empty();
     // If this cannot be read the letter comes once more, and is answered then.
-    let all = desk.store.read(move |rx| rx.seen().contains(&from, &id)).await.unwrap_or(false);
+    let all = is_one && desk.store.read(move |rx| rx.seen().contains(&from, &id)).await.unwrap_or(false);
     let part = part.filter(|part| part.len() <= sending.size).map(|part| Here::Part(Box::new(part)));
     (claim, if all { Some(Here::All) } else { part })
 }
@@ -225,7 +227,7 @@ pub(super) async fn screen(
     let length = arriving.signed.as_ref().map(|signed| signed.statement.length);
     let names = desk.identity.names();
     let guest = match arriving.recipients.iter().find(|to| !names.owns(to) && !names.is_echo(to)) {
-        Some(other) => Some(desk.may_reach_guest(other, length).await?),
+        Some(other) => Some(desk.may_reach_guest(other, length).await.map_err(guests::later)?),
         None => None,
     };
     let screened = trace::screen(block, &own).map_err(|error| refusal(&error))?;
@@ -527,7 +529,11 @@ impl Filing {
     /// Notes the letter as seen; whether it was not before. The transfer's own name is noted too, so that a lost
     /// acknowledgement costs no second upload.
     fn is_new(&self, tx: &mut Tx<'_>, own: &OnionAddress) -> Result<bool, StoreError> {
-        let named = self.arriving.proved_author().zip(self.arriving.id());
+        let guest = self.screened.guest.as_ref().map(|to| &to.guest.name);
+        let named = self.arriving.proved_author().zip(self.arriving.id()).map(|(author, id)| {
+            // Its author has one id for all readers at this onion.
+            (author, guest.map_or(id, |guest| guests::seen_by(&id, guest)))
+        });
         let new = match &named {
             Some((author, id)) => tx.seen().insert(author, id, self.now)?,
             None => true,
@@ -536,7 +542,9 @@ impl Filing {
         if let Some(id) = self.arriving.id.filter(|_| self.arriving.named) {
             tx.seen().insert(own, &id, self.now)?;
         }
-        let transfer = self.arriving.proved.zip(self.arriving.id);
+        // A letter that is not sealed has one name for all its readers.
+        let is_its_own = guest.is_none() || self.arriving.signed.is_some();
+        let transfer = self.arriving.proved.zip(self.arriving.id).filter(|_| is_its_own);
         if let Some((peer, id)) = transfer.filter(|transfer| Some(*transfer) != named) {
             tx.seen().insert(&peer, &id, self.now)?;
         }

@@ -150,7 +150,8 @@ pub(super) async fn keep(
     }
     let (own, guests): (Vec<MailAddress>, Vec<MailAddress>) =
         own.into_iter().partition(|to| desk.identity.names().owns(to));
-    if let Some(stranger) = guests.iter().find(|to| desk.guest_at(to).is_none()) {
+    let is_copied = |to: &MailAddress| copies.iter().any(|(guest, _)| guest.name == to.local.base());
+    if let Some(stranger) = guests.iter().find(|to| !is_copied(to)) {
         let text = format!("{} is at your own address, and you have no such name", stranger.local.as_str());
         return Err(Reply::new(550, 1, 1, "").saying(text));
     }
