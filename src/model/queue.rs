@@ -13,10 +13,12 @@ use crate::model::address::{LocalPart, MailAddress};
 use crate::model::hold::{MailboxId, TOKEN_LEN, Token};
 use crate::model::letter::{LetterId, LetterNo};
 use crate::model::outcome::{Outcome, Reply};
+use crate::model::policy::ECHO;
 use crate::model::time::UnixTime;
 use onion::OnionAddress;
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Pause after the first failed try; each further one doubles it.
@@ -291,6 +293,12 @@ impl Entry {
         self.fetched.is_none() || self.is_due(now)
     }
 
+    /// Whether only a session with its reader can bring it: `echo@` answers at once, and of a letter with one id for
+    /// several readers at an onion (`shared`, see [`shared_ids`]) no receipt that comes later tells for whom it is.
+    pub fn needs_session(&self, shared: &BTreeSet<LetterId>) -> bool {
+        self.answer || self.to.local.base() == ECHO || shared.contains(&self.id)
+    }
+
     /// When the letter goes back if it is not delivered; none as long as the time was never agreed. Whoever has it in
     /// their keeping has it until the end, and then its receipt needs time to come back.
     pub fn deadline(&self) -> Option<UnixTime> {
@@ -308,6 +316,12 @@ impl Entry {
     pub fn is_silent(&self) -> bool {
         self.answer || self.errand
     }
+}
+
+/// The ids that several of these entries, for one onion, have.
+pub fn shared_ids<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<LetterId> {
+    let mut known = BTreeSet::new();
+    entries.into_iter().map(|entry| entry.id).filter(|id| !known.insert(*id)).collect()
 }
 
 /// Decides what becomes of `entry` after a try that was begun at `begun` and has just ended, at `ended`, in `outcome`.

@@ -7,7 +7,6 @@
 use crate::model::queue::{self, DuePeer, Entry, State};
 use crate::model::time::UnixTime;
 use crate::node::Node;
-use crate::node::hands::Doing;
 use crate::node::orders::Asked;
 use crate::node::session::{self, Ended, Work};
 use onion::{OnionAddress, Stage};
@@ -143,9 +142,8 @@ impl Delivery {
         self.queue_len = entries.len();
         let now = self.node.desk.now();
         let mut waiting: BTreeMap<OnionAddress, Vec<Entry>> = BTreeMap::new();
-        for (no, entry) in entries {
-            let hands = &self.node.desk.hands;
-            if hands.doing(no) != Some(Doing::Fetching) && !hands.is_here(&entry.to.onion) {
+        for (_, entry) in entries {
+            if !self.node.desk.hands.is_here(&entry.to.onion) {
                 waiting.entry(entry.to.onion).or_default().push(entry);
             }
         }
@@ -320,7 +318,8 @@ impl Delivery {
         let greeting = greetings.map(|(_, greeting)| greeting.at.saturating_duration_since(at)).min();
         let entries = waiting.iter().filter(|(peer, _)| is_free(peer)).flat_map(|(_, all)| all);
         let retry = queue::next_wake(entries, now).map(|next| next.since(now).min(SLEEP_MAX));
-        [greeting, retry, rested]
+        let visit = self.node.desk.hands.has_visitors().then_some(SLEEP_MAX);
+        [greeting, retry, rested, visit]
             .into_iter()
             .flatten()
             .min()

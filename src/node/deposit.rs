@@ -6,7 +6,7 @@
 
 use crate::model::hold;
 use crate::model::letter::Recipients;
-use crate::model::queue::{Entry, InCustody, Moment};
+use crate::model::queue::{self, Entry, InCustody, Moment};
 use crate::model::statement::{Announcement, Card, Custody, Signed, Verified, sign_as_device};
 use crate::model::time::UnixTime;
 use crate::model::verdict;
@@ -77,9 +77,14 @@ pub(super) async fn leave(node: &Arc<Node>, reader: OnionAddress, due: Vec<(Queu
         Ok(true) => return,
         Err(error) => return node.desk.trouble.note("queue", format!("a contact cannot be read: {error}")),
     }
+    let shared = match node.desk.queue_for(reader).await {
+        Ok(waiting) => queue::shared_ids(waiting.iter().map(|(_, entry)| entry)),
+        Err(error) => return node.desk.trouble.note("queue", format!("the queue cannot be read: {error}")),
+    };
     let mut brought = false;
     for (no, entry) in due {
-        if entry.answer || entry.fetched.is_some() || wanted(&entry, &card, node.desk.now()) == 0 {
+        let is_fetched = entry.fetched.is_some() || node.desk.hands.doing(no).is_some();
+        if entry.needs_session(&shared) || is_fetched || wanted(&entry, &card, node.desk.now()) == 0 {
             continue;
         }
         match leave_one(node, (no, entry), &card, &route, brought.then_some(end)).await {

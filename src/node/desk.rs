@@ -36,6 +36,8 @@ pub struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) orders: Arc<Orders>,
     pub(super) hands: Arc<Hands>,
+    /// Whoever lists what waits for a peer seals it: one at a time.
+    pub(super) listing: tokio::sync::Mutex<()>,
     pub(crate) trouble: Trouble,
     pub(crate) partials: Arc<Partials>,
     pub(crate) sent_bytes: AtomicU64,
@@ -99,6 +101,7 @@ impl Desk {
             clock,
             orders: Arc::default(),
             hands: Arc::default(),
+            listing: tokio::sync::Mutex::default(),
             trouble: Trouble::default(),
             partials: Arc::default(),
             sent_bytes: AtomicU64::new(0),

@@ -5,7 +5,7 @@
 //! and that a letter of a person's waits on until its receipt has come.
 
 use crate::model::letter::LetterId;
-use crate::model::queue::Entry;
+use crate::model::queue::{self, Entry};
 use crate::node::Node;
 use crate::node::hands::{Doing, InHand, Visit};
 use crate::node::sealing::SealedLetter;
@@ -26,6 +26,8 @@ const ON_ITS_WAY: Reply = Reply::new(450, 4, 0, "The letter is on its way to you
 #[derive(Default)]
 pub(crate) struct Giving {
     shown: Vec<Shown>,
+    /// The last letter of the list before.
+    last: Option<(LetterId, QueueNo)>,
     /// While the reader fetches.
     visit: Option<Visit>,
 }
@@ -58,9 +60,10 @@ impl Node {
         if giving.visit.is_none() {
             giving.visit = Some(self.desk.hands.visit(&self.desk.orders, reader));
         }
-        let after = giving.shown.iter().find(|shown| Some(shown.letter.id) == after).map(|shown| shown.no);
-        giving.shown.clear();
+        let shown = giving.shown.iter().map(|shown| (shown.letter.id, shown.no)).chain(giving.last);
+        let after = shown.into_iter().find(|(id, _)| Some(*id) == after).map(|(_, no)| no);
         let more = self.show(giving, reader, after).await.map_err(|error| self.desk.disk_reply(&error))?;
+        giving.last = giving.shown.last().map(|shown| (shown.letter.id, shown.no)).or(giving.last);
         if giving.shown.is_empty() {
             giving.end_visit();
         }
@@ -84,15 +87,25 @@ impl Node {
             return Ok(false);
         }
         let Some(card) = self.desk.card_of(reader).await? else { return Ok(false) };
+        // Sealing is work, and whoever asks again and again must not have all of it.
+        let _one_at_a_time = self.desk.listing.lock().await;
+        let mut before = std::mem::take(&mut giving.shown);
+        let waiting = self.desk.queue_for(reader).await?;
+        let shared = queue::shared_ids(waiting.iter().map(|(_, entry)| entry));
         let mut sealed = 0;
-        for (no, entry) in self.desk.queue_for(reader).await? {
+        for (no, entry) in waiting {
             let waits =
                 after.is_none_or(|after| after < no) && entry.fetched.is_none() && entry.refused.is_none();
-            if !waits || entry.answer || self.desk.hands.doing(no).is_some() {
+            let sent = self.desk.hands.doing(no) == Some(Doing::Sending);
+            if !waits || sent || entry.needs_session(&shared) {
                 continue;
             }
             if giving.shown.len() >= LETTERS_MAX || sealed > SEALED_MAX {
                 return Ok(true);
+            }
+            if let Some(at) = before.iter().position(|shown| shown.no == no) {
+                giving.shown.push(before.swap_remove(at));
+                continue;
             }
             let beside = self.beside(reader, &entry).await?;
             // What cannot be sealed is settled when it is to be sent.
@@ -109,8 +122,11 @@ impl Node {
     pub(crate) async fn give(&self, giving: &mut Giving, take: Take) -> Result<Vec<u8>, Reply> {
         let shown = giving.shown.iter_mut().find(|shown| shown.letter.id == take.letter).ok_or(NOT_HERE)?;
         if shown.in_hand.is_none() {
-            let in_hand = self.desk.hands.take(&self.desk.orders, shown.no, Doing::Fetching);
+            let in_hand = giving.visit.as_ref().and_then(|visit| visit.fetch(shown.no));
             shown.in_hand = Some(in_hand.ok_or(ON_ITS_WAY)?);
+        }
+        if !giving.visit.as_ref().is_some_and(Visit::goes_on) {
+            return Err(ON_ITS_WAY);
         }
         let still = self.desk.entries(vec![shown.no]).await.map_err(|error| self.desk.disk_reply(&error))?;
         if still.is_empty() {
@@ -135,6 +151,9 @@ impl Node {
             .partition(|shown| letters.contains(&shown.letter.id));
         giving.shown = others;
         let has: Vec<Shown> = has;
+        if let Some(visit) = &giving.visit {
+            visit.goes_on();
+        }
         let (now, outcome): (_, Vec<_>) =
             (self.desk.now(), has.iter().map(|shown| (shown.no, shown.given.clone())).collect());
         let kept = self.desk.store.write(move |tx| {

@@ -226,6 +226,9 @@ pub(super) async fn screen(
     // Where a letter is announced this is asked at RCPT, of a size that may be another.
     let length = arriving.signed.as_ref().map(|signed| signed.statement.length);
     let names = desk.identity.names();
+    if arriving.collected && arriving.recipients.iter().any(|to| names.is_echo(to)) {
+        return Err(Reply::new(450, 7, 1, "echo@ answers in a session only"));
+    }
     let guest = match arriving.recipients.iter().find(|to| !names.owns(to) && !names.is_echo(to)) {
         Some(other) => Some(desk.may_reach_guest(other, length).await.map_err(guests::later)?),
         None => None,

@@ -86,6 +86,7 @@ impl SealedLetter {
         let mut sealed =
             Self { sealer, layout, reader, start, recent: None, prekey, id, sealed_digest, digest };
         sealed.sealed_digest = sealed.sealed_digest().await?;
+        sealed.recent = None;
         sealed.id = LetterId(*sealed.sealed_digest.first_chunk().expect("a digest has 32 bytes"));
         Ok(sealed)
     }

@@ -7,7 +7,7 @@ use crate::model::outcome::Outcome;
 use crate::model::queue::{Entry, Moment};
 use crate::node::Node;
 use crate::node::dispatch::{self, Batch, Dispatched, failure_outcome};
-use crate::node::hands::{Doing, InHand};
+use crate::node::hands::InHand;
 use crate::node::line::Line;
 use crate::node::settle::Tried;
 use crate::node::{collect, deposit};
@@ -186,7 +186,7 @@ async fn next_batch(
 /// Takes the entries of a batch in hand; those that their reader is fetching meanwhile are left out.
 fn take_in_hand(node: &Node, batch: Batch) -> Option<(Batch, Vec<InHand>)> {
     let take = |(no, entry)| {
-        let in_hand = node.desk.hands.take(&node.desk.orders, no, Doing::Sending)?;
+        let in_hand = node.desk.hands.send(no)?;
         Some(((no, entry), in_hand))
     };
     let (entries, in_hand): (Vec<_>, Vec<_>) = batch.entries.into_iter().filter_map(take).unzip();

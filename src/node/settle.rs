@@ -138,12 +138,14 @@ fn carry_out(
     deed: &Deed,
     now: UnixTime,
 ) -> Result<bool, StoreError> {
-    if tx.queue().get::<Entry>(no)?.is_none() {
-        return Ok(false);
-    }
+    let Some((_, now_there)) = tx.queue().get::<Entry>(no)? else { return Ok(false) };
     match deed {
         Deed::Keep(entry) => {
-            tx.queue().replace(no, entry)?;
+            // What holders and its reader did meanwhile stays.
+            let Entry { custody, announced, fetched, refused, .. } = now_there.clone();
+            let state = if fetched == before.fetched { entry.state.clone() } else { now_there.state };
+            let entry = Entry { custody, announced, fetched, refused, state, ..(**entry).clone() };
+            tx.queue().replace(no, &entry)?;
             return Ok(true);
         }
         Deed::Delivered(given) => {
@@ -155,7 +157,7 @@ fn carry_out(
         }
         Deed::GivenBack { unconfirmed } => {
             tx.queue().remove(no)?;
-            for one in &before.custody {
+            for one in &now_there.custody {
                 // Its author writes again, perhaps: the reader must not find this copy afterwards.
                 deposit::recall(tx, one, now)?;
                 if let Some(drop) = one.drop_onion().filter(|_| *unconfirmed && one.kept_until.is_some()) {

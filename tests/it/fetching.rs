@@ -152,6 +152,19 @@ async fn a_power_cut_at_any_operation_of_fetching_leaves_one_copy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn echo_is_answered_and_not_kept_also_by_who_was_away() {
+    let (mut world, ann, bob) = acquainted(36, Conditions::default()).await;
+    world.stop(bob).await;
+    world.write_to(ann, &world.address_as(bob, "echo"), "anybody there").await.taken();
+    pass(hours(1)).await;
+    world.start(bob).await;
+    within(hours(5), "the answer comes", async || world.mailbox(ann, "INBOX").await.len() == 2).await;
+    for folder in ["INBOX", "Requests"] {
+        assert!(!world.subjects(bob, folder).await.contains(&"anybody there".to_owned()), "{folder}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_given_what_waits_for_another() {
     let (mut world, ann, bob, _) = with_a_film(34, Conditions::default()).await;
     let carol = world.add_started("carol").await;

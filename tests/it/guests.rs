@@ -341,13 +341,20 @@ async fn what_does_not_fit_is_refused_before_its_body_and_room_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_to_the_holder_and_to_two_guests_reaches_each_of_them_once() {
-    let (world, hal, ann, gil) = house(66, hybrid_key(), 1 << 26).await;
+    let (mut world, hal, ann, gil) = house(66, hybrid_key(), 1 << 26).await;
     let pam = Gil::at(&world, hal, "pam", hybrid_key(), 1 << 26).await;
     let hals = world.address(hal);
-    for order in [[&hals, &gil.user, &pam.user], [&pam.user, &gil.user, &hals]] {
+    for (away, order) in [(false, [&hals, &gil.user, &pam.user]), (true, [&pam.user, &gil.user, &hals])] {
+        if away {
+            world.stop(hal).await;
+        }
         let all: Vec<&str> = order.iter().map(|to| to.as_str()).collect();
         let letter = letter_of(&world.address(ann), &all, "to all three");
         world.submit(ann, &all, letter.as_bytes()).await.taken();
+        if away {
+            pass(hours(1)).await;
+            world.start(hal).await;
+        }
         within(hours(5), "nothing waits", async || world.queue(ann).await.is_empty()).await;
     }
     assert_eq!(world.subjects(hal, "INBOX").await, ["to all three"; 2]);
