@@ -531,16 +531,9 @@ impl Life {
         self.trace.line(format_args!("settled; {waiting} wait"));
         if waiting > 0 {
             self.faults.push(format!("{SETTLE_MAX:?} after the last fault {waiting} letters still wait"));
+            let shown = self.who_waits().await;
+            self.faults.extend(shown);
         }
-    }
-
-    /// How many letters wait with those who are up.
-    pub(crate) async fn waiting(&self) -> usize {
-        let mut waiting = 0;
-        for id in self.world.everybody().filter(|id| self.world.is_running(*id)) {
-            waiting += self.world.queue(id).await.len();
-        }
-        waiting
     }
 
     /// Every machine loses its power once more, so that only what is durable counts; then the mailboxes are read.

@@ -31,6 +31,7 @@ mod plots;
 mod presence;
 mod scenarios;
 mod trace;
+mod waiting;
 mod weather;
 #[path = "../it/world.rs"]
 mod world;
