@@ -174,9 +174,9 @@ def holds_for_bob(world, carol):
     nodes.wait_until("Carol is asked", BACK_SECS, lambda: holding(carol)["wishes"], 0.5)
     carol.command("holder", "grant", world.bob.address)
     nodes.wait_until("Bob is promised", BACK_SECS,
-                     lambda: any(row["state"] == "keeps" for row in holding(world.bob)["holders"]), 0.5)
+                     lambda: holder_row(world.bob, carol)["state"] == "keeps", 0.5)
     # The drop is an onion of its own, and needs its time to be found.
-    nodes.wait_until("the drop answers", BACK_SECS, lambda: collected(world.bob), 1)
+    nodes.wait_until("the drop answers", BACK_SECS, lambda: holder_row(world.bob, carol)["collected"], 1)
     known = fresh("where to find me")
     world.write(world.bob, world.ann, known, fresh("the Route goes with it"))
     arrives(world.ann, known, BACK_SECS)
@@ -233,9 +233,10 @@ def holding(node):
     return json.loads(node.command("holder", "list", "--json"))
 
 
-def collected(node):
-    """Whether the node has been at its holders; asks it to go there again if not."""
-    return any(row["collected"] for row in holding(node)["holders"])
+def holder_row(node, holder):
+    """What the node says of one of its holders."""
+    onion = holder.address.partition("@")[2]
+    return next(row for row in holding(node)["holders"] if row["address"] == onion)
 
 
 def tries(node):
