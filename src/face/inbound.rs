@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Most conversations at once; for one more, somebody who has proved nothing must go. Each costs about 20 KiB while it
-/// idles.
+/// idles, and what `node::giving` has ready for a reader who fetches.
 const CONVERSATIONS_MAX: usize = 1024;
 /// Pause before the onion service is started again after it ended by itself.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);

@@ -14,7 +14,8 @@ use crate::protocol::smtp::{HeldLetter, Reply, Take};
 use crate::store::{QueueNo, StoreError};
 use onion::OnionAddress;
 
-/// Letters of one list. Each is ready to be fetched, and takes some 40 KiB of memory until the next list.
+/// Letters of one list. Each is ready to be fetched until the next list: some 40 KiB of memory, and a chunk of 64 KiB
+/// more once it was begun.
 const LETTERS_MAX: usize = 16;
 /// Sealed bytes of one list, beyond the first letter: they are all made to name the letters.
 const SEALED_MAX: u64 = 32 * 1024 * 1024;
