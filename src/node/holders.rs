@@ -18,6 +18,7 @@ use crate::store::held::{BoxRecord, Collector, WishRecord};
 use crate::store::holders::{HolderRecord, PromiseRecord};
 use crate::store::{StoreError, Tx};
 use onion::{HostKey, OnionAddress};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +27,16 @@ pub const DROPS_MAX: usize = 16;
 
 /// After this long nothing of ours is left with a holder of whom we took leave, or who took leave of us.
 const FORGOTTEN: Duration = Duration::from_secs(2 * 86_400 * hold::DAYS_MAX as u64);
+
+/// Whose letters: one of the two directions in which people keep letters for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// They keep ours.
+    Mine,
+    /// We keep theirs.
+    Theirs,
+}
 
 /// Why somebody cannot become a holder, or a guest.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +50,9 @@ pub enum HolderError {
     /// They have not asked.
     #[error("they have not asked you to keep letters for them")]
     NotAsked,
-    /// Nothing is held for them, and they hold nothing.
-    #[error("neither do they keep letters for you nor you for them")]
-    Nothing,
+    /// Nothing is held for them, and they hold nothing; or not in the one direction that was named.
+    #[error("there is nothing of the kind to end")]
+    Nothing(Option<Whose>),
     /// The numbers are beyond what can be promised.
     #[error("it cannot be promised: {0}")]
     Terms(#[from] StatementError),
@@ -161,10 +172,14 @@ impl Desk {
         Ok(terms)
     }
 
-    /// Ends it, whichever of the two keeps letters for the other. What is held stays until it is collected or over.
-    pub async fn end_holding(&self, who: OnionAddress) -> Result<(), HolderError> {
+    /// Ends it, whichever of the two keeps letters for the other, or only in one direction. What is held stays until it
+    /// is collected or over.
+    pub async fn end_holding(&self, who: OnionAddress, only: Option<Whose>) -> Result<(), HolderError> {
+        let (mine, theirs) = (only != Some(Whose::Theirs), only != Some(Whose::Mine));
         let read = move |rx: &crate::store::Rx<'_>| {
-            Ok((rx.holders().get(&who)?, rx.held().of_guest(&who)?, address_of(rx, who)?))
+            let holder = rx.holders().get(&who)?.filter(|record| mine && !record.over);
+            let guest = rx.held().of_guest(&who)?.filter(|(_, record)| theirs && !record.over);
+            Ok((holder, guest, address_of(rx, who)?))
         };
         let (holder, guest, to) = self.store.read(read).await?;
         let (own, now, folders) = (self.identity.address(), self.now(), self.folders);
@@ -193,11 +208,13 @@ impl Desk {
             posts.push(self.post(to, &subject, &holder_ends_text(&own), &promise).await?);
         }
         if posts.is_empty() {
-            return Err(HolderError::Nothing);
+            return Err(HolderError::Nothing(only));
         }
         let done = self.store.write(move |tx| {
-            tx.holders().update(&who, |record| record.over = true)?;
-            if let Some((mailbox, record)) = tx.held().of_guest(&who)? {
+            if mine {
+                tx.holders().update(&who, |record| record.over = true)?;
+            }
+            if let Some((mailbox, record)) = tx.held().of_guest(&who)?.filter(|_| theirs) {
                 tx.held().put_mailbox(mailbox, &BoxRecord { over: true, ..record })?;
             }
             posts.iter().try_for_each(|post| post.file(tx, &folders, now))

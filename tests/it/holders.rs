@@ -269,7 +269,7 @@ async fn a_promise_that_is_withdrawn_keeps_what_was_taken_and_takes_nothing_more
     world.write(ann, bob, "before the end").await.taken();
     pass(minutes(5)).await;
     let guest = world.onion(bob);
-    world.node(holders[0]).desk.end_holding(guest).await.unwrap();
+    world.node(holders[0]).desk.end_holding(guest, None).await.unwrap();
     world.write(ann, bob, "after the end").await.taken();
     pass(minutes(5)).await;
     assert_eq!(count_held(&world, holders[0]).await, 1);

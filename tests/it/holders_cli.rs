@@ -5,6 +5,7 @@ use crate::cli_house::{House, Hub};
 use crate::world::{Conditions, NodeId, World, arrived, minutes, pass, within};
 use onionskin::face::control::{Holders, Request};
 use onionskin::model::proof::sent_digests;
+use onionskin::node::holders::Whose;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ fn grant(who: String, bytes: Option<u64>, days: Option<u32>) -> Request {
 }
 
 fn end(who: String) -> Request {
-    Request::Holders { ask: Holders::End { who } }
+    Request::Holders { ask: Holders::End { who, only: None } }
 }
 
 /// The list while nobody holds anything for anybody.
@@ -158,6 +159,32 @@ async fn what_cannot_be_asked_or_promised_is_refused_with_the_next_step() {
         .unwrap();
     let said = refused(grant(bobs(), None, None)).await;
     assert!(said.contains("has not asked") && said.contains("holder ask"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_who_keep_for_each_other_one_direction_can_end_alone() {
+    let mut world = World::new(609, Conditions::default());
+    let (bob, carol) = (world.add_started("bob").await, world.add_started("carol").await);
+    for (guest, holder) in [(bob, carol), (carol, bob)] {
+        ask_and_wait(&world, guest, holder, 256 * MIB, 30).await;
+        world.command(holder, grant(world.address(guest), None, None)).await;
+        keeps(&world, guest).await;
+    }
+    let only = |whose| Holders::End { who: world.address(carol), only: Some(whose) };
+    let ended = world.command(bob, Request::Holders { ask: only(Whose::Theirs) }).await;
+    assert_eq!((&ended["holder"], &ended["told"]), (&json!(false), &json!(true)));
+    let over = async |node| {
+        let all = world.command(node, list()).await;
+        (all["holders"][0]["state"] == "ended", all["guests"][0]["over"] == true)
+    };
+    within(minutes(10), "Carol's node knows", async || over(carol).await == (true, false)).await;
+    assert_eq!(over(bob).await, (false, true));
+    let refused = world.try_command(bob, Request::Holders { ask: only(Whose::Theirs) }).await.unwrap_err();
+    assert!(refused.contains("you keep no letters for"), "{refused}");
+
+    let ended = world.command(bob, Request::Holders { ask: only(Whose::Mine) }).await;
+    assert_eq!((&ended["holder"], &ended["guest"]), (&json!(true), &Value::Null));
+    within(minutes(10), "Carol's node knows of both", async || over(carol).await == (true, true)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,10 @@ pub(super) async fn holder(at: &Place, command: Option<Holder>, json: bool) -> R
             (Holders::Grant { who: grant.who, bytes: grant.bytes, days: grant.days }, granted)
         }
         Holder::Limit { bytes } => (Holders::Limit { bytes }, limit),
-        Holder::End { who } => (Holders::End { who }, ended),
+        Holder::End(end) => {
+            let only = end.only();
+            (Holders::End { who: end.who, only }, ended)
+        }
     };
     let value = at.ask(Request::Holders { ask }).await?;
     if json { as_json(&value) } else { shown(&value) }

@@ -1,5 +1,6 @@
 //! What a command asks about holding: contacts who keep sealed letters for us, and those for whom we do.
 
+use crate::node::holders::Whose;
 use serde::{Deserialize, Serialize};
 
 /// What is asked. `who` is an address of any form, or a petname.
@@ -41,5 +42,8 @@ pub enum Holders {
     End {
         /// With whom.
         who: String,
+        /// One direction alone; both, if none is named.
+        #[serde(default)]
+        only: Option<Whose>,
     },
 }

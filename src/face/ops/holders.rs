@@ -9,7 +9,7 @@ use crate::model::hold;
 use crate::model::statement::{HolderWish, Signed};
 use crate::model::time::UnixTime;
 use crate::node::deposit::HELD_SIZE_MAX;
-use crate::node::holders::{HolderError, Terms};
+use crate::node::holders::{HolderError, Terms, Whose};
 use crate::store::held::{BoxRecord, WishRecord};
 use crate::store::holders::HolderRecord;
 use crate::store::routes::ConductRecord;
@@ -31,7 +31,7 @@ impl Office {
             }
             Holders::Grant { who, bytes, days } => self.grant(&who, bytes, days).await,
             Holders::Limit { bytes } => self.limit(bytes).await,
-            Holders::End { who } => self.end_holding(&who).await,
+            Holders::End { who, only } => self.end_holding(&who, only).await,
         }
     }
 
@@ -95,21 +95,28 @@ impl Office {
         Ok(json!({"bytes": now, "most": HELD_SIZE_MAX}))
     }
 
-    async fn end_holding(&self, who: &str) -> Result<Value, Failure> {
+    async fn end_holding(&self, who: &str, only: Option<Whose>) -> Result<Value, Failure> {
+        let (mine, theirs) = (only != Some(Whose::Theirs), only != Some(Whose::Mine));
         let people = self.people().await?;
         let who = people.other(who)?;
         let before = self.between(who).await?;
-        let holder = before.holder.filter(|record| !record.over);
-        let guest = before.guest.filter(|record| !record.over);
+        let holder = before.holder.filter(|record| mine && !record.over);
+        let guest = before.guest.filter(|record| theirs && !record.over);
         let told = holder.is_some() || guest.is_some();
         if told {
-            self.desk.end_holding(who).await.map_err(|error| failure(&people, who, error))?;
-        } else if before.wish.is_none() {
-            return Err(failure(&people, who, HolderError::Nothing));
+            self.desk.end_holding(who, only).await.map_err(|error| failure(&people, who, error))?;
+        } else if before.wish.is_none() || !theirs {
+            return Err(failure(&people, who, HolderError::Nothing(only)));
         }
-        self.desk.neighbours.leave(&who);
+        if mine {
+            self.desk.neighbours.leave(&who);
+        }
         // What they have asked for besides is answered with no.
-        let forgotten = self.desk.store().write(move |tx| tx.held().remove_wish(&who)).await;
+        let forgotten = self
+            .desk
+            .store()
+            .write(move |tx| if theirs { tx.held().remove_wish(&who) } else { Ok(false) })
+            .await;
         let wish = forgotten.map_err(store_failure)?;
         Ok(json!({
             "address": who.host(), "shown": people.name(&who), "holder": holder.is_some(),
@@ -268,8 +275,12 @@ fn failure(people: &People, who: OnionAddress, error: HolderError) -> Failure {
                 "they ask with: onionskin holder ask YOUR-ADDRESS; who has asked: onionskin holder list",
             )
         }
-        HolderError::Nothing => {
-            let what = format!("neither does {} keep letters for you nor you for them", of());
+        HolderError::Nothing(only) => {
+            let what = match only {
+                Some(Whose::Mine) => format!("{} keeps no letters for you", of()),
+                Some(Whose::Theirs) => format!("you keep no letters for {}", of()),
+                None => format!("neither does {} keep letters for you nor you for them", of()),
+            };
             Failure::new(Exit::NoInput, what).hint("see: onionskin holder list")
         }
         HolderError::Terms(error) => Failure::new(Exit::Data, format_args!("it cannot be promised: {error}")),

@@ -1,6 +1,7 @@
 //! Commands about contacts who keep letters while one is away.
 
 use crate::model::hold;
+use crate::node::holders::Whose;
 use clap::{Args, Subcommand};
 
 /// `onionskin holder …`; everybody is named by address or by the name you gave them.
@@ -21,11 +22,7 @@ pub(crate) enum Holder {
     },
     /// End it, whichever of you keeps letters for the other; both, if both do. What is kept stays until it is fetched
     /// or its time is over. If they only asked, the question is put away, and they are not told.
-    End {
-        /// With whom.
-        #[arg(value_name = "ADDRESS")]
-        who: String,
-    },
+    End(End),
 }
 
 /// `onionskin holder ask`
@@ -58,6 +55,27 @@ pub(crate) struct Grant {
     /// For how many days you keep each letter, 7 at least [default, and at most: what they asked for].
     #[arg(long, value_name = "COUNT")]
     pub days: Option<u32>,
+}
+
+/// `onionskin holder end`
+#[derive(Debug, Args)]
+pub(crate) struct End {
+    /// With whom.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// Only that they keep letters for you.
+    #[arg(long, conflicts_with = "theirs")]
+    pub mine: bool,
+    /// Only that you keep letters for them, or are asked to.
+    #[arg(long)]
+    pub theirs: bool,
+}
+
+impl End {
+    /// The one direction that ends; none if both do.
+    pub(crate) fn only(&self) -> Option<Whose> {
+        self.mine.then_some(Whose::Mine).or(self.theirs.then_some(Whose::Theirs))
+    }
 }
 
 /// Reads a number of bytes: digits, alone or with K, M, G or T (KiB, MiB, …: 1024 each) behind them.
