@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Between two rounds, while we are online; drawn anew each time.
 const EVERY: std::ops::Range<Duration> = Duration::from_secs(420)..Duration::from_secs(900);
@@ -39,6 +40,9 @@ const AGAIN_MAX: u32 = 5;
 const SPREAD: Duration = Duration::from_secs(4);
 /// Lists that are asked of one holder in one round: 10,000 letters.
 const LISTS_MAX: usize = 100;
+/// So long a visit fetches; what is left is for the next, which goes on where this one ended. Whoever gives a letter
+/// byte by byte holds up nobody else for longer.
+const VISIT_MAX: Duration = Duration::from_secs(900);
 /// Letters called back in one round.
 const RECALLS_MAX: usize = 64;
 
@@ -128,6 +132,8 @@ struct Brought {
 enum Broken {
     NoNetwork,
     Absent,
+    /// It took [`VISIT_MAX`].
+    Long,
     Session(Failure),
     Refused(Reply),
     Store(StoreError),
@@ -157,6 +163,7 @@ async fn visit(node: &Arc<Node>, holder: OnionAddress, record: HolderRecord) {
         Ok(()) => None,
         Err(Broken::NoNetwork) => return,
         Err(Broken::Absent) => Some("it is not online".to_owned()),
+        Err(Broken::Long) => Some("it had not given everything after a quarter of an hour".to_owned()),
         Err(Broken::Session(failure)) => Some(failure.cause.to_string()),
         Err(Broken::Refused(reply)) => Some(format!("it refused with {}", reply.code)),
         Err(Broken::Store(error)) => {
@@ -198,7 +205,7 @@ async fn fetch(
     };
     let key = SigningKey::from_bytes(&record.collector_seed);
     let mut line = Line::collecting(node, stream, promise.drop, key);
-    take_all(node, &mut line, Place { onion: promise.drop, author: None }, brought).await?;
+    take_all(node, &mut line, Place::new(promise.drop, None), brought).await?;
     take_back(node, &mut line, promise.mailbox).await?;
     line.quit().await;
     Ok(())
@@ -234,14 +241,18 @@ async fn take_back(node: &Arc<Node>, line: &mut Line, mailbox: MailboxId) -> Res
     Ok(())
 }
 
-/// Fetches what waits for us with a peer, in a session in which we have said who we are. What is refused, or not known
-/// there, comes another way.
+/// Fetches what waits for us with a peer whom the person knows, in a session in which we have said who we are. What is
+/// refused, or not known there, comes another way; so does what others have: they are only told that we are there.
 pub(super) async fn from_author(
     node: &Arc<Node>,
     line: &mut Line,
     peer: OnionAddress,
 ) -> Result<(), Failure> {
-    let place = Place { onion: peer, author: Some(peer) };
+    let standing = node.desk.standing(&peer, node.moment().agreed).await;
+    if !standing.is_ok_and(|answer| answer.tier >= Tier::Known) {
+        return Ok(());
+    }
+    let place = Place::new(peer, Some(peer));
     match take_all(node, line, place, &mut Brought::default()).await {
         Err(Broken::Session(failure)) => Err(failure),
         Err(Broken::Store(error)) => {
@@ -258,6 +269,18 @@ struct Place {
     onion: OnionAddress,
     /// Who must have written them: a peer has only its own.
     author: Option<OnionAddress>,
+    /// Until when.
+    until: Instant,
+}
+
+impl Place {
+    fn new(onion: OnionAddress, author: Option<OnionAddress>) -> Self {
+        Self { onion, author, until: Instant::now() + VISIT_MAX }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.until
+    }
 }
 
 /// Fetches everything that is listed.
@@ -293,6 +316,9 @@ async fn take_all(
         if !list.more {
             break;
         }
+        if place.is_over() {
+            return Err(Broken::Long);
+        }
     }
     Ok(())
 }
@@ -324,19 +350,26 @@ async fn take(
     let mut at = parcel.len();
     while at < held.size {
         let max = usize::try_from(held.size - at).unwrap_or(usize::MAX).min(limits::TAKE_LEN_MAX);
-        let piece = match ask(line, Take { letter: id, offset: at, max }).await {
+        let asked = match place.is_over() {
+            true => Err(Broken::Long),
+            false => ask(line, Take { letter: id, offset: at, max }).await.map_err(Broken::from),
+        };
+        let piece = match asked {
             Ok(piece) => piece,
-            Err(failure) => {
+            Err(broken) => {
                 if let Some(begun) = parcel.suspend() {
                     claim.keep(begun);
                 }
-                return Err(failure.into());
+                return Err(broken);
             }
         };
         match piece {
             Ok(piece) if !piece.is_empty() => {
                 at += piece.len() as u64;
                 parcel.write(&piece).await;
+                if parcel.is_put_off() {
+                    return Ok(None);
+                }
             }
             // It ends before its end, or is not there after all.
             _ => {
@@ -395,10 +428,20 @@ async fn refuse(
 
 /// Calls letters back that were cancelled after a drop had taken them.
 async fn call_back(node: &Arc<Node>) {
-    let Ok(recalls) = node.desk.store.read(|rx| rx.routes().recalls()).await else { return };
+    let Ok(mut recalls) = node.desk.store.read(|rx| rx.routes().recalls()).await else { return };
+    // Those that failed go last, and who is away is called once: they keep nobody else's where it is.
+    recalls.sort_by_key(|recall| recall.tries);
+    let mut absent = BTreeSet::new();
     for recall in recalls.into_iter().take(RECALLS_MAX) {
         let over = node.moment().agreed.is_some_and(|now| now > recall.until);
-        let done = over || call_one_back(node, &recall).await;
+        let done = over
+            || !absent.contains(&recall.drop) && {
+                let called = call_one_back(node, &recall).await;
+                if called == Called::Absent {
+                    absent.insert(recall.drop);
+                }
+                called == Called::Back
+            };
         let noted = node.desk.store.write(move |tx| match done {
             true => tx.routes().remove_recall(&recall).map(drop),
             false => {
@@ -412,18 +455,29 @@ async fn call_back(node: &Arc<Node>) {
     }
 }
 
-/// Whether the drop has answered: that it is gone, or that it never was there for this token.
-async fn call_one_back(node: &Arc<Node>, recall: &RecallRecord) -> bool {
-    let Some(token) = crate::model::hold::Token::from_bytes(&recall.token) else { return true };
+/// How it went to call a letter back.
+#[derive(PartialEq, Eq)]
+enum Called {
+    /// It is gone, or never was there for this token.
+    Back,
+    Absent,
+    Not,
+}
+
+async fn call_one_back(node: &Arc<Node>, recall: &RecallRecord) -> Called {
+    let Some(token) = crate::model::hold::Token::from_bytes(&recall.token) else { return Called::Back };
     node.transport.leave_path(recall.drop);
-    let Ok(stream) = node.transport.dial(recall.drop, PORT, DIAL_DEADLINE).await else { return false };
+    let Ok(stream) = node.transport.dial(recall.drop, PORT, DIAL_DEADLINE).await else {
+        return Called::Absent;
+    };
     let mut line = Line::anonymous(node, stream, recall.drop);
     let answer = line.recall(LetterId(recall.letter.0), token).await;
     line.quit().await;
     node.transport.leave_path(recall.drop);
     match answer {
-        Ok(Ok(())) => true,
-        Ok(Err(reply)) => reply.code >= 500,
-        Err(_) => false,
+        Ok(Ok(())) => Called::Back,
+        // It may be on its way there at this moment: what is not there now is asked for once more, in another round.
+        Ok(Err(reply)) if reply.code >= 500 && recall.tries > 0 => Called::Back,
+        _ => Called::Not,
     }
 }

@@ -239,7 +239,13 @@ async fn bind(
             let drop = route.as_ref().and_then(|route| route.drops.iter().find(|drop| drop.onion == place));
             let Some(drop) = drop else { return Ok(None) };
             let pays = |token: &hold::Token| size <= hold::class_size_max(token.class);
-            let Some(token) = drop.tokens(agreed).find(pays) else { return Ok(None) };
+            // The very same was there, or may have been, and is to be called back: it is not, and its token stands.
+            let recalled = tx.routes().recall_of(&id, &place)?;
+            let again = recalled.as_ref().and_then(|recall| hold::Token::from_bytes(&recall.token));
+            let Some(token) = again.or_else(|| drop.tokens(agreed).find(pays)) else { return Ok(None) };
+            if let Some(recall) = recalled {
+                tx.routes().remove_recall(&recall)?;
+            }
             let bound = InCustody {
                 drop: *place.public_key(),
                 mailbox: drop.mailbox,
@@ -331,8 +337,12 @@ async fn took(
     let (bound, now, outbox) = (bound.clone(), node.desk.now(), node.desk.folders.outbox);
     let digest = match &brought {
         Brought::Taken(_) => {
-            let (reader, start) = node.desk.letter_to_send(entry.letter).await?;
-            Some(crate::node::sealing::digest_of(&reader, start).await?)
+            match node.desk.letter_to_send(entry.letter).await {
+                Ok((reader, start)) => Some(crate::node::sealing::digest_of(&reader, start).await?),
+                // It was cancelled meanwhile, and its copies deleted.
+                Err(StoreError::NoLetter(_)) => None,
+                Err(error) => return Err(error),
+            }
         }
         _ => None,
     };

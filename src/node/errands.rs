@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Most errands that wait at once; beyond, the newest are not begun. What they say is said again when it is asked for.
 const WAITING_MAX: usize = 10_000;
+/// And with so many letters waiting for its reader, who could else fill the queue by asking.
+const READER_MAX: usize = 256;
 /// An errand sets out within this time, so that who sees two mailboxes cannot tell which letter it answers.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
@@ -62,12 +64,18 @@ impl Errand {
 
     /// Queues it, in a commit of the caller's.
     pub(super) fn file(&self, tx: &Tx<'_>, now: UnixTime) -> Result<(), StoreError> {
-        if tx.queue().count()? >= WAITING_MAX as u64 {
+        let waiting = tx.queue().count()?;
+        if waiting >= WAITING_MAX as u64 || waiting >= READER_MAX as u64 && self.is_one_too_many(tx)? {
             return Ok(());
         }
         let letter = tx.letters().add(&self.body, b"")?;
         let next = now.plus(self.pause);
         let entry = Entry::errand(letter, self.id, self.from.clone(), self.to.clone(), self.size, next);
         tx.queue().push(letter, &entry).map(drop)
+    }
+
+    fn is_one_too_many(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let all = tx.queue().list::<Entry>()?;
+        Ok(all.iter().filter(|(_, _, entry)| entry.to.onion == self.to.onion).count() >= READER_MAX)
     }
 }

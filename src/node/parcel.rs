@@ -276,6 +276,11 @@ impl Parcel {
         }
     }
 
+    /// Whether it is refused already, but may come another time.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.refused.as_ref().is_some_and(|reply| reply.code < 500)
+    }
+
     /// Takes the next piece of the letter.
     pub async fn write(&mut self, piece: &[u8]) {
         if self.refused.is_none() {

@@ -227,7 +227,7 @@ pub(super) async fn screen(
     let length = arriving.signed.as_ref().map(|signed| signed.statement.length);
     let names = desk.identity.names();
     if arriving.collected && arriving.recipients.iter().any(|to| names.is_echo(to)) {
-        return Err(Reply::new(450, 7, 1, "echo@ answers in a session only"));
+        return Err(Reply::new(550, 7, 1, "echo@ answers in a session only"));
     }
     let guest = match arriving.recipients.iter().find(|to| !names.owns(to) && !names.is_echo(to)) {
         Some(other) => Some(desk.may_reach_guest(other, length).await.map_err(guests::later)?),

@@ -211,7 +211,10 @@ async fn due(node: &Node, work: &Work, tried: &BTreeSet<QueueNo>) -> Option<Vec<
     let now = node.desk.now();
     let mut waiting = node.desk.queue_for(work.peer).await.ok()?;
     waiting.retain(|(no, entry)| {
-        !tried.contains(no) && (work.pushed && entry.is_wanted(now) || entry.is_due(now))
+        !tried.contains(no)
+            && (work.pushed && entry.is_wanted(now) || entry.is_due(now))
+            // Its reader is fetching it at this moment.
+            && node.desk.hands.doing(*no).is_none()
     });
     Some(waiting)
 }

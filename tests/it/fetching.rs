@@ -1,7 +1,7 @@
 //! What waits with its author is fetched there: in the session in which its reader says that it is up.
 
 use crate::holders::Held;
-use crate::world::{AfterCrash, Conditions, NodeId, World, arrived, hours, minutes, pass, within};
+use crate::world::{AfterCrash, Conditions, NodeId, World, arrived, hours, minutes, pass, strangers, within};
 use std::time::Duration;
 
 const FILM: usize = 6 << 20;
@@ -121,6 +121,38 @@ async fn a_letter_whose_fetching_is_cut_three_times_goes_on_where_it_broke_off()
     assert!(moved(&world) < FILM as u64 * 12 / 10, "{} bytes for {FILM}", moved(&world));
     let films = world.subjects(bob, "INBOX").await;
     assert_eq!(films.iter().filter(|subject| *subject == "film").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_slowly_is_left_after_a_quarter_of_an_hour_and_the_rest_comes_another_way() {
+    let (mut world, ann, bob, content) = with_a_film(36, Conditions::default()).await;
+    pass(hours(5)).await;
+    let delay = Duration::from_secs(25);
+    world.network.set_conditions(Conditions { delay: delay..delay, ..Conditions::default() });
+    let before = sent(&world, ann, bob);
+    world.start(bob).await;
+    arrived(&world, bob, "film", hours(2)).await;
+    assert!(world.mailbox(bob, "INBOX").await.iter().any(|letter| letter.content() == content));
+    let after = sent(&world, ann, bob);
+    let (pushed, fetched) = (after.0 - before.0, after.1 - before.1);
+    assert!((FILM as u64 / 3..FILM as u64 * 9 / 10).contains(&fetched), "fetched {fetched} of {FILM}");
+    assert!(fetched + pushed < FILM as u64 * 12 / 10, "and pushed {pushed}: it went on where it was left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_strangers_have_is_not_fetched_and_comes_all_the_same() {
+    let (mut world, [ann, bob]) = strangers(37, ["ann", "bob"]).await;
+    world.write(ann, bob, "hello").await.taken();
+    within(minutes(2), "it comes", async || world.subjects(bob, "Requests").await.len() == 1).await;
+    world.stop(bob).await;
+    write_film(&world, ann, bob).await;
+    pass(minutes(5)).await;
+    let before = sent(&world, ann, bob);
+    world.start(bob).await;
+    within(minutes(5), "it comes", async || world.subjects(bob, "Requests").await.len() == 2).await;
+    let after = sent(&world, ann, bob);
+    let (pushed, fetched) = (after.0 - before.0, after.1 - before.1);
+    assert!(pushed > FILM as u64 && fetched < FILM as u64 / 10, "fetched {fetched}, pushed {pushed}");
 }
 
 #[tokio::test(start_paused = true)]

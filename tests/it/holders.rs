@@ -4,10 +4,15 @@ use crate::world::{
     AfterCrash, Conditions, NodeId, World, arrived, days, hours, letter_of, minutes, pass, within,
 };
 use onionskin::face::control::Request;
+use onionskin::model::address::{LocalPart, MailAddress};
 use onionskin::model::hold::{MailboxId, Token};
+use onionskin::model::letter::LetterId;
+use onionskin::model::queue::Entry;
+use onionskin::model::time::UnixTime;
 use onionskin::node::holders::Terms;
-use onionskin::store::SpecialUse;
 use onionskin::store::held::{BoxRecord, HeldRecord};
+use onionskin::store::routes::RecallRecord;
+use onionskin::store::{SpecialUse, Tx};
 use std::time::Duration;
 
 /// Ann, and Bob for whom Carol (and Dave) hold letters; Ann knows where.
@@ -234,6 +239,54 @@ async fn a_cancelled_letter_is_called_back_from_its_holders() {
     world.start(bob).await;
     pass(hours(1)).await;
     assert!(!world.subjects(bob, "INBOX").await.contains(&"never mind".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_at_a_drop_yet_is_called_back_once_more() {
+    let Held { mut world, ann, bob, .. } = Held::new(13, &["carol"]).await;
+    world.stop(bob).await;
+    let (reader, letter) = (world.onion(bob), LetterId([7; 16]));
+    let recall = move |tx: &mut Tx<'_>| {
+        let drop = tx.routes().get(&reader)?.expect("Ann knows where Bob's letters go").drops.remove(0);
+        let token = drop.tokens(None).next().expect("a token is left").to_bytes();
+        let recall = RecallRecord { letter, drop: drop.onion, token, until: UnixTime(u64::MAX), tries: 0 };
+        tx.routes().put_recall(&recall)
+    };
+    world.node(ann).desk.store().write(recall).await.unwrap();
+    let tries = async || {
+        let recalls = world.node(ann).desk.store().read(|rx| rx.routes().recalls()).await.unwrap();
+        recalls.first().map(|recall| recall.tries)
+    };
+    within(minutes(16), "it is asked for", async || tries().await != Some(0)).await;
+    assert_eq!(tries().await, Some(1), "an upload may have been on its way there");
+    within(minutes(16), "it is not there", async || tries().await.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_fills_our_queue_with_receipts_for_themselves() {
+    let Held { mut world, ann, bob, .. } = Held::new(14, &["carol"]).await;
+    let (desk, to) = (world.node(bob).desk.clone(), MailAddress::parse(&world.address(ann)).unwrap());
+    let (body, now) = (desk.store().letter(b"Subject: an errand\r\n\r\n").await.unwrap(), desk.now());
+    let wait = move |tx: &mut Tx<'_>| {
+        for no in 0..255 {
+            let (letter, from) = (tx.letters().add(&body, b"")?, LocalPart::parse("me").unwrap());
+            let entry = Entry::errand(letter, LetterId([no; 16]), from, to.clone(), 22, now.plus(hours(4)));
+            tx.queue().push(letter, &entry)?;
+        }
+        Ok(())
+    };
+    desk.store().write(wait).await.unwrap();
+    drop(desk);
+    world.stop(bob).await;
+    for subject in ["one", "two"] {
+        world.write(ann, bob, subject).await.taken();
+    }
+    pass(minutes(5)).await;
+    world.stop(ann).await;
+    world.start(bob).await;
+    arrived(&world, bob, "one", minutes(2)).await;
+    arrived(&world, bob, "two", minutes(2)).await;
+    assert_eq!(world.queue(bob).await.len(), 256, "one receipt more waits for Ann, and not two");
 }
 
 #[tokio::test(start_paused = true)]

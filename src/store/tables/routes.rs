@@ -126,6 +126,15 @@ impl<'a, 't> Routes<'a, 't> {
         })?;
         Ok(found)
     }
+
+    /// The one for this letter at this drop.
+    pub fn recall_of(
+        &self,
+        letter: &LetterId,
+        drop: &OnionAddress,
+    ) -> Result<Option<RecallRecord>, StoreError> {
+        self.rows.get(Table::Recalls, &recall_key(letter, drop))?.map(|row| decode(&row)).transpose()
+    }
 }
 
 /// Reads and changes Routes. What [`Routes`] reads is here too.
@@ -197,12 +206,12 @@ impl<'a, 't> RoutesMut<'a, 't> {
 
     /// Adds or changes a letter to be called back.
     pub fn put_recall(&self, recall: &RecallRecord) -> Result<(), StoreError> {
-        self.rows.put_record(Table::Recalls, &recall_key(recall), recall)
+        self.rows.put_record(Table::Recalls, &recall_key(&recall.letter, &recall.drop), recall)
     }
 
     /// It was called back, or is over.
     pub fn remove_recall(&self, recall: &RecallRecord) -> Result<bool, StoreError> {
-        self.rows.delete(Table::Recalls, &recall_key(recall))
+        self.rows.delete(Table::Recalls, &recall_key(&recall.letter, &recall.drop))
     }
 
     /// Removes the tenth that was got first.
@@ -219,6 +228,6 @@ impl<'a, 't> RoutesMut<'a, 't> {
     }
 }
 
-fn recall_key(recall: &RecallRecord) -> Vec<u8> {
-    [&recall.letter.0[..], recall.drop.public_key()].concat()
+fn recall_key(letter: &LetterId, drop: &OnionAddress) -> Vec<u8> {
+    [&letter.0[..], drop.public_key()].concat()
 }
