@@ -324,7 +324,7 @@ impl Office {
             return Err(none_waits());
         }
         self.desk.orders.look();
-        self.desk.collect_now.notify_one();
+        self.desk.recall_now.notify_one();
         let missing = missing(&numbers, |number| cancelled.contains(number));
         Ok(json!({"cancelled": cancelled.len(), "missing": missing}))
     }

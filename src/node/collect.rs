@@ -1,12 +1,10 @@
-//! Collecting: what holders keep for us is fetched, kept, and only then forgotten there. And what is to be called back
-//! from drops is called back.
+//! Collecting: what holders keep for us is fetched, kept, and only then forgotten there.
 //!
 //! Promises that nothing is dropped at a holder before it is here durably, that one letter which does not come, or is
 //! not taken, holds up no other, and that a holder which lists without end or gives other bytes than it listed costs a
 //! bounded time and nothing else.
 
 use crate::model::hold::MailboxId;
-use crate::model::letter::LetterId;
 use crate::model::statement::{LetterStatement, Refusal, sign_as_device};
 use crate::model::trust::Tier;
 use crate::node::Node;
@@ -19,7 +17,6 @@ use crate::protocol::smtp::client::Failure;
 use crate::protocol::smtp::{HeldLetter, Reply, Take, limits};
 use crate::store::StoreError;
 use crate::store::holders::{CameWith, HolderRecord, PromiseRecord};
-use crate::store::routes::RecallRecord;
 use ed25519_dalek::SigningKey;
 use onion::{OnionAddress, Stage};
 use rand::RngExt as _;
@@ -43,8 +40,6 @@ const LISTS_MAX: usize = 100;
 /// So long a visit fetches; what is left is for the next, which goes on where this one ended. Whoever gives a letter
 /// byte by byte holds up nobody else for longer.
 const VISIT_MAX: Duration = Duration::from_secs(900);
-/// Letters called back in one round.
-const RECALLS_MAX: usize = 64;
 
 /// What the person is told when a holder is one of another identity of theirs.
 const ANOTHER_S: &str = "another identity of yours that is unlocked has the same holder, who could tell from the times \
@@ -83,8 +78,7 @@ fn pause(failing: Option<u32>, rng: &mut impl rand::Rng) -> Duration {
     }
 }
 
-/// Collects at every holder, and calls back what is to be called back. Gives how often in a row it failed where it
-/// failed least, if it failed anywhere.
+/// Collects at every holder. Gives how often in a row it failed where it failed least, if it failed anywhere.
 async fn round(node: &Arc<Node>) -> Option<u32> {
     let holders = match node.desk.store.read(|rx| rx.holders().list()).await {
         Ok(holders) => holders,
@@ -97,7 +91,7 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
     let mut visits = JoinSet::new();
     let mut another_s = false;
     for (holder, record) in holders {
-        if record.open().is_some() && !record.shared && !node.desk.neighbours.claim(holder) {
+        if record.promise.is_some() && !record.shared && !node.desk.neighbours.claim(holder) {
             another_s = true;
             continue;
         }
@@ -112,7 +106,6 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
         false => node.desk.trouble.clear("neighbours"),
     }
     while visits.join_next().await.is_some() {}
-    call_back(node).await;
     let holders = node.desk.store.read(|rx| rx.holders().list()).await.ok()?;
     let asked = holders.into_iter().filter(|(_, record)| record.promise.is_some());
     asked.map(|(_, record)| record.failures).filter(|failures| *failures > 0).min()
@@ -122,6 +115,8 @@ async fn round(node: &Arc<Node>) -> Option<u32> {
 #[derive(Default)]
 struct Brought {
     garbage: u64,
+    /// The names of all tokens that were listed: the holder has seen what they paid for.
+    listed: BTreeSet<[u8; 16]>,
     /// The names of the tokens that came back, and with what.
     tokens: Vec<([u8; 16], CameWith)>,
     /// Letters that did not come as they were listed.
@@ -206,14 +201,20 @@ async fn fetch(
     let key = SigningKey::from_bytes(&record.collector_seed);
     let mut line = Line::collecting(node, stream, promise.drop, key);
     take_all(node, &mut line, Place::new(promise.drop, None), brought).await?;
-    take_back(node, &mut line, promise.mailbox).await?;
+    take_back(node, &mut line, promise.mailbox, &brought.listed).await?;
     line.quit().await;
     Ok(())
 }
 
 /// Takes back the tokens of contacts who are blocked, or whose key was revoked. Others, which nobody has, are named
-/// among them, so that the holder does not learn how many each had used.
-async fn take_back(node: &Arc<Node>, line: &mut Line, mailbox: MailboxId) -> Result<(), Broken> {
+/// among them, so that the holder does not learn how many each had used; and those of letters that it still lists, or
+/// did a moment ago, are not named, or it would learn whose those are.
+async fn take_back(
+    node: &Arc<Node>,
+    line: &mut Line,
+    mailbox: MailboxId,
+    listed: &BTreeSet<[u8; 16]>,
+) -> Result<(), Broken> {
     /// Tokens are named in a multiple of this.
     const STEP: usize = routes::TOKENS as usize;
     let tokens = node.desk.store.read(move |rx| {
@@ -228,7 +229,7 @@ async fn take_back(node: &Arc<Node>, line: &mut Line, mailbox: MailboxId) -> Res
         if unwelcome.is_empty() { Ok(Vec::new()) } else { rx.holders().tokens_of(mailbox, &unwelcome) }
     });
     let mut epochs: BTreeMap<u32, Vec<[u8; 16]>> = BTreeMap::new();
-    for (epoch, nonce) in tokens.await? {
+    for (epoch, nonce) in tokens.await?.into_iter().filter(|(_, nonce)| !listed.contains(nonce)) {
         epochs.entry(epoch).or_default().push(nonce);
     }
     for (epoch, nonces) in epochs {
@@ -294,6 +295,7 @@ async fn take_all(
     for _ in 0..LISTS_MAX {
         let list = line.held(after).await?.map_err(Broken::Refused)?;
         after = list.letters.last().map(|held| held.letter);
+        brought.listed.extend(list.letters.iter().filter_map(|held| held.token));
         let mut here = Vec::new();
         let mut fetched = Ok(());
         for held in &list.letters {
@@ -424,60 +426,4 @@ async fn refuse(
     node.desk.store.write(move |tx| errand.file(tx, now)).await?;
     node.desk.orders.look();
     Ok(())
-}
-
-/// Calls letters back that were cancelled after a drop had taken them.
-async fn call_back(node: &Arc<Node>) {
-    let Ok(mut recalls) = node.desk.store.read(|rx| rx.routes().recalls()).await else { return };
-    // Those that failed go last, and who is away is called once: they keep nobody else's where it is.
-    recalls.sort_by_key(|recall| recall.tries);
-    let mut absent = BTreeSet::new();
-    for recall in recalls.into_iter().take(RECALLS_MAX) {
-        let over = node.moment().agreed.is_some_and(|now| now > recall.until);
-        let done = over
-            || !absent.contains(&recall.drop) && {
-                let called = call_one_back(node, &recall).await;
-                if called == Called::Absent {
-                    absent.insert(recall.drop);
-                }
-                called == Called::Back
-            };
-        let noted = node.desk.store.write(move |tx| match done {
-            true => tx.routes().remove_recall(&recall).map(drop),
-            false => {
-                let tries = recall.tries.saturating_add(1);
-                tx.routes().put_recall(&RecallRecord { tries, ..recall.clone() })
-            }
-        });
-        if noted.await.is_err() {
-            return;
-        }
-    }
-}
-
-/// How it went to call a letter back.
-#[derive(PartialEq, Eq)]
-enum Called {
-    /// It is gone, or never was there for this token.
-    Back,
-    Absent,
-    Not,
-}
-
-async fn call_one_back(node: &Arc<Node>, recall: &RecallRecord) -> Called {
-    let Some(token) = crate::model::hold::Token::from_bytes(&recall.token) else { return Called::Back };
-    node.transport.leave_path(recall.drop);
-    let Ok(stream) = node.transport.dial(recall.drop, PORT, DIAL_DEADLINE).await else {
-        return Called::Absent;
-    };
-    let mut line = Line::anonymous(node, stream, recall.drop);
-    let answer = line.recall(LetterId(recall.letter.0), token).await;
-    line.quit().await;
-    node.transport.leave_path(recall.drop);
-    match answer {
-        Ok(Ok(())) => Called::Back,
-        // It may be on its way there at this moment: what is not there now is asked for once more, in another round.
-        Ok(Err(reply)) if reply.code >= 500 && recall.tries > 0 => Called::Back,
-        _ => Called::Not,
-    }
 }

@@ -40,6 +40,8 @@ pub struct Desk {
     pub(super) listing: tokio::sync::Mutex<()>,
     pub(crate) trouble: Trouble,
     pub(crate) partials: Arc<Partials>,
+    /// The same of what is left at drops here: apart, or who pushes one out would learn whose drops they are.
+    pub(super) drop_partials: Arc<Partials>,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) folders: Folders,
     pub(crate) callers: Callers,
@@ -52,6 +54,8 @@ pub struct Desk {
     pub(crate) guests_changed: Notify,
     /// Rung when holders are to be asked now for what they keep for us.
     pub(crate) collect_now: Notify,
+    /// There is something to call back.
+    pub(crate) recall_now: Notify,
     rng: Mutex<StdRng>,
 }
 
@@ -104,6 +108,7 @@ impl Desk {
             listing: tokio::sync::Mutex::default(),
             trouble: Trouble::default(),
             partials: Arc::default(),
+            drop_partials: Arc::default(),
             sent_bytes: AtomicU64::new(0),
             folders,
             callers: Callers::default(),
@@ -113,6 +118,7 @@ impl Desk {
             guests: Guests::new(guests),
             guests_changed: Notify::new(),
             collect_now: Notify::new(),
+            recall_now: Notify::new(),
             rng: Mutex::new(rng),
         })
     }

@@ -102,7 +102,7 @@ impl Desk {
         let Bringer::Token(token) = sending.from else { return None };
         let mailbox = self.owner_of(drop, token, agreed).await.ok()?;
         let spent = self.store.read(move |rx| rx.held().spent(mailbox, &token)).await.ok()?;
-        let (claim, part) = self.partials.claim(drop, sending.letter, sending.sealed).await;
+        let (claim, part) = self.drop_partials.claim(drop, sending.letter, sending.sealed).await;
         let here = match spent {
             Some(spent) if spent.paid_for(&sending.letter) => Some(Here::All),
             Some(_) => None,

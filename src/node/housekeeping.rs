@@ -20,6 +20,7 @@ pub(super) async fn run(node: Arc<Node>) {
     loop {
         wait(&node).await;
         node.desk.partials.forget_old();
+        node.desk.drop_partials.forget_old();
         renew_keys(&node).await;
         let_go(&node).await;
         loop {

@@ -7,7 +7,7 @@
 //! * `keyring`, `cards`: keys; `sealing`, `unsealing`; `recovery`, `quarantine`: keys that go wrong; `delegation`
 //! * `contacts`: what the person decides; `standing`: who an author is; `affairs`: what letters carry; `introduce`,
 //!   `vouches`, `invites`
-//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`; `confirm`: receipts;
+//! * `holders`: who keeps letters for whom; `holding`; `routes`; `deposit`, `collect`, `recall`; `confirm`: receipts;
 //!   `neighbours`: other identities of the same person; `guests`
 //! * `tasks`, `presence`, `housekeeping`, `trouble`: what goes on by itself
 
@@ -41,6 +41,7 @@ pub mod partial;
 pub(crate) mod post;
 mod presence;
 pub mod quarantine;
+mod recall;
 pub mod receive;
 pub mod recovery;
 mod routes;

@@ -32,10 +32,19 @@ impl Neighbours {
     /// Those of this user on this machine.
     pub(crate) fn of_this_user() -> Self {
         let dirs = directories::BaseDirs::new();
-        let runtime = dirs.as_ref().and_then(|dirs| dirs.runtime_dir()).map(|dir| dir.join("onionskin"));
-        let folder =
-            runtime.unwrap_or_else(|| std::env::temp_dir().join(format!("onionskin-{}", getuid().as_raw())));
-        Self { folder: Some(folder), ours: Mutex::default() }
+        let told = dirs.as_ref().and_then(|dirs| dirs.runtime_dir()).map(Path::to_owned);
+        let user = getuid().as_raw();
+        // Who comes by su, or from a timer, is not told of the first; it is the usual place all the same.
+        let usual = PathBuf::from(format!("/run/user/{user}"));
+        let runtime = told.or_else(|| usual.is_dir().then_some(usual)).map(|dir| dir.join("onionskin"));
+        let memory = Path::new("/dev/shm").is_dir().then(|| format!("/dev/shm/onionskin-{user}").into());
+        let folder = runtime.or(memory);
+        if folder.is_none() {
+            tracing::warn!(
+                "no folder in memory: whether another identity has the same holder cannot be seen"
+            );
+        }
+        Self { folder, ours: Mutex::default() }
     }
 
     /// Makes a holder ours until this program ends or leaves it; `false` if it is another identity's. Where that cannot
@@ -53,7 +62,7 @@ impl Neighbours {
             }
             Ok(None) => false,
             Err(error) => {
-                tracing::debug!(%error, "whether another identity has the same holder cannot be seen");
+                tracing::warn!(%error, "whether another identity has the same holder cannot be seen");
                 true
             }
         }

@@ -492,6 +492,7 @@ impl Desk {
             StoreError::Full => {
                 // Not yet accepted by anybody's word: it can be sent again.
                 self.partials.clear();
+                self.drop_partials.clear();
                 self.trouble.note("disk", "the disk is full: letters are refused until there is room".into());
                 Reply::new(452, 3, 1, "no room on this node's disk; try again later")
             }

@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 use crate::node::delivery::Delivery;
-use crate::node::{collect, housekeeping, presence};
+use crate::node::{collect, housekeeping, presence, recall};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -26,6 +26,7 @@ impl Tasks {
         tasks.spawn(Delivery::new(node.clone()).run());
         tasks.spawn(presence::run(node.clone()));
         tasks.spawn(collect::run(node.clone()));
+        tasks.spawn(recall::run(node.clone()));
         tasks.spawn(housekeeping::run(node.clone()));
         tasks.spawn(presence::watch_for_sleep(node.clone()));
         Self(tasks)

@@ -146,6 +146,20 @@ async fn the_tokens_of_who_is_blocked_are_taken_back_and_those_of_others_stay_go
 }
 
 #[tokio::test(start_paused = true)]
+async fn tokens_are_taken_back_without_naming_those_of_letters_that_are_there() {
+    let Held { world, ann, bob, holders } = Held::new(56, &["carol"]).await;
+    let anns = Depositor::of(&world, ann, bob).await;
+    for no in [1, 2] {
+        anns.leave(&world, anns.tokens[no as usize], &[no; 8000]).await.taken();
+    }
+    world.node(bob).desk.decide(world.onion(ann), Tier::Blocked, "test").await.unwrap();
+    within(hours(1), "both are fetched", async || held(&world, holders[0]).await.2.is_empty()).await;
+    pass(minutes(1)).await;
+    // 62 of Ann's, and two that nobody has. A name that had paid for a letter would not be counted, and tell of it.
+    assert_eq!(held(&world, holders[0]).await.1.revoked, 64);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_drop_costs_no_token() {
     let Held { mut world, ann, bob, holders } = Held::new(54, &["carol"]).await;
     let reader = world.onion(bob);

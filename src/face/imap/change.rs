@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .await?;
         self.desk.orders.look();
         if no == folders.outbox {
-            self.desk.collect_now.notify_one();
+            self.desk.recall_now.notify_one();
         }
         Ok(())
     }

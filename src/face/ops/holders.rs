@@ -48,7 +48,11 @@ impl Office {
                 "they could tell from the times that both are yours: ask somebody else, or add --shared if it is well",
             ));
         }
-        self.desk.ask_holder(who, terms).await.map_err(|error| failure(&people, who, error))?;
+        let asked = self.desk.ask_holder(who, terms).await;
+        if asked.is_err() && before.is_none() {
+            self.desk.neighbours.leave(&who);
+        }
+        asked.map_err(|error| failure(&people, who, error))?;
         if shared {
             self.desk.share_holder(who).await.map_err(store_failure)?;
         }
@@ -100,6 +104,7 @@ impl Office {
         let people = self.people().await?;
         let who = people.other(who)?;
         let before = self.between(who).await?;
+        let promised = before.holder.as_ref().is_some_and(|record| record.promise.is_some());
         let holder = before.holder.filter(|record| mine && !record.over);
         let guest = before.guest.filter(|record| theirs && !record.over);
         let told = holder.is_some() || guest.is_some();
@@ -108,7 +113,8 @@ impl Office {
         } else if before.wish.is_none() || !theirs {
             return Err(failure(&people, who, HolderError::Nothing(only)));
         }
-        if mine {
+        // Who has promised is visited on, for what is there still.
+        if mine && !promised {
             self.desk.neighbours.leave(&who);
         }
         // What they have asked for besides is answered with no.
