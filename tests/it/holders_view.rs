@@ -1,7 +1,8 @@
 //! What a holder sees: two letters of one contact look like one letter of each of two.
 //!
 //! Every byte that comes to a drop is recorded, and what is kept of each letter. Digits that are random by design
-//! (names of letters and keys, tokens) are blotted out, what is sealed is counted; what is left must be the same in both.
+//! (names of letters and keys, tokens) are blotted out, what is sealed is counted; what is left must be the same in
+//! both stories.
 
 use crate::holders::{Held, becomes_holder, held};
 use crate::world::{NodeId, World, arrived, minutes, pass};
