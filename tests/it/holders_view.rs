@@ -1,7 +1,7 @@
 //! What a holder sees: two letters of one contact look like one letter of each of two.
 //!
-//! Every byte that comes to a drop is recorded, and what is kept of each letter. Digits that are random by design
-//! (names of letters and keys, tokens) are blotted out, what is sealed is counted; what is left must be the same in
+//! Every byte that comes to a drop is recorded, and what is kept of letters and tokens. What is random by design
+//! (names of letters and keys, tokens) is blotted out, what is sealed is counted; what is left must be the same in
 //! both stories.
 
 use crate::holders::{Held, becomes_holder, held};
@@ -11,6 +11,8 @@ use onion::{
     Bootstrap, BoxFuture, DialError, HostKey, ListenError, Listener, NetworkTime, OnionAddress, Stream,
     Transport,
 };
+use onionskin::model::hold::Token;
+use onionskin::store::held::SpentRecord;
 use sha2::Sha256;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -18,6 +20,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, watch};
+
+/// Hexadecimal digits of a token.
+const TOKEN_DIGITS: usize = 74;
 
 /// What came over one stream to a drop.
 type Session = Arc<Mutex<Vec<u8>>>;
@@ -120,6 +125,15 @@ impl AsyncWrite for Recorded {
     }
 }
 
+/// The tokens that were said in a session.
+fn tokens(session: &[u8]) -> Vec<Token> {
+    let text = String::from_utf8_lossy(session);
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == TOKEN_DIGITS);
+    words
+        .filter_map(|word| Token::from_bytes(&data_encoding::HEXLOWER.decode(word.as_bytes()).ok()?))
+        .collect()
+}
+
 /// A session with what is random blotted out and what is sealed counted.
 fn blotted(session: &[u8]) -> String {
     let (lines, sealed) = match session.windows(22).position(|at| at == b"age-encryption.org/v1\n") {
@@ -136,7 +150,13 @@ fn blotted(session: &[u8]) -> String {
                     Some(c) if !c.is_ascii_alphanumeric() => run.split_at(run.len() - c.len_utf8()),
                     _ => (run, ""),
                 };
-                format!("{}{end}", if random(body) { "*" } else { body })
+                // Of a token the epoch and the class are not random.
+                let blot = match body.len() {
+                    TOKEN_DIGITS => format!("*{}*", &body[32..42]),
+                    _ if random(body) => "*".to_owned(),
+                    _ => body.to_owned(),
+                };
+                blot + end
             })
             .collect()
     };
@@ -170,13 +190,22 @@ async fn seen(story: &Held) -> (Vec<String>, Vec<String>) {
     pass(minutes(10)).await;
     let sessions: Vec<String> =
         SESSIONS.lock().unwrap().iter().map(|session| blotted(&session.lock().unwrap())).collect();
-    let (_, record, letters) = held(&story.world, story.holders[0]).await;
+    let said: Vec<Token> =
+        SESSIONS.lock().unwrap().iter().flat_map(|session| tokens(&session.lock().unwrap())).collect();
+    let (mailbox, record, letters) = held(&story.world, story.holders[0]).await;
+    let carol = story.world.node(story.holders[0]).desk.store().clone();
+    let spent = carol.read(move |rx| said.iter().map(|token| rx.held().spent(mailbox, token)).collect());
+    let spent: Vec<Option<SpentRecord>> = spent.await.unwrap();
     let keys: std::collections::BTreeSet<_> = letters.iter().map(|letter| letter.prekey).collect();
     assert_eq!(keys.len(), 1, "the key is Bob's, the same for all");
     let mut rows: Vec<String> = letters
         .iter()
         .map(|letter| format!("{} {} {}", letter.size, letter.confirmed, letter.kept_until.0 / 86_400))
         .collect();
+    rows.extend(spent.into_iter().map(|spent| {
+        let SpentRecord { size, kept_until, made, .. } = spent.expect("each token has paid");
+        format!("spent: {size} {} {}", kept_until.0 / 86_400, made.0 / 3600)
+    }));
     rows.push(format!("{} letters, {} bytes", record.letters, record.used));
     (sessions, rows)
 }
@@ -197,6 +226,7 @@ async fn two_letters_of_one_contact_look_like_one_of_each_of_two() {
     let two = seen(&story).await;
     assert_eq!(one.0.len(), 2, "a session for each letter: {:#?}", one.0);
     assert!(one.0[0].contains("EHLO depositor.invalid") && one.0[0].contains("MAIL FROM:<>"), "{}", one.0[0]);
+    assert!(one.1.iter().filter(|row| row.starts_with("spent")).count() >= 2, "{:#?}", one.1);
     assert_eq!(one, two);
 }
 
