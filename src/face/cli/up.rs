@@ -20,6 +20,7 @@ use onion::{Stage, Transport};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
@@ -189,6 +190,8 @@ fn tor(_: Option<PathBuf>, _: &std::path::Path) -> Result<Arc<dyn Transport>, Fa
 async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loopback) -> Result<(), Failure> {
     let live = office.live.clone().ok_or_else(|| Failure::new(Exit::Software, "no node"))?;
     let (node, desk) = (live.node, office.desk.clone());
+    // Before anything is said that somebody may wait for and answer with a signal.
+    let mut signals = Signals::caught()?;
     let decoy = logins::decoy(&desk).await.map_err(household::store_failure)?;
     let listener = control::open(dir).map_err(|error| {
         Failure::new(
@@ -208,7 +211,7 @@ async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loop
     let mut tasks = Tasks::start(&node);
     let result = tokio::select! {
         biased;
-        signal = told_to_end() => signal,
+        () = signals.told_to_end() => Ok(()),
         broken = tasks.ended() => Err(Failure::new(Exit::Software, broken)),
     };
     let _ = line(format_args!("Going down: what waits to be sent stays queued"));
@@ -243,17 +246,26 @@ async fn tell_stages(node: Arc<Node>, mut down: watch::Receiver<bool>) {
     }
 }
 
-async fn told_to_end() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        pressed = tokio::signal::ctrl_c() => pressed?,
+/// The signals that end a node, caught from the moment that this is made.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn caught() -> Result<Self, Failure> {
+        let [terminate, hang_up, interrupt] =
+            [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
+        Ok(Self([terminate?, hang_up?, interrupt?]))
     }
-    Ok(())
+
+    /// Waits for one of them.
+    async fn told_to_end(&mut self) {
+        let Self([terminate, hang_up, interrupt]) = self;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
 }
 
 /// Lets the process open as many files as the system allows it at all: a thousand callers need a thousand, and the
