@@ -415,7 +415,10 @@ fn one_holder_for_two_unlocked_identities_is_refused_unless_it_is_said() {
     assert!(ran.err.contains("another identity of yours") && ran.err.contains("--shared"), "{ran:?}");
     assert!(bob.run(&["holder", "list"]).good().contains("Nobody keeps letters for you"));
     bob.run(&["holder", "ask", &carol, "--shared"]).good();
-    bob.run(&["holder", "end", &carol]).good();
+    let ran = bob.run(&["holder", "end", &carol, "--theirs"]);
+    assert!(ran.code == Some(66) && ran.err.contains("you keep no letters for"), "{ran:?}");
+    assert_eq!(bob.run(&["holder", "end", &carol, "--mine", "--theirs"]).code, Some(64), "one or the other");
+    bob.run(&["holder", "end", &carol, "--mine"]).good();
     // Once the other identity is locked, it is nobody's.
     node.stop("-TERM");
     bob.run(&["holder", "ask", &carol]).good();
