@@ -38,6 +38,8 @@ pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
     let imap = bind(args.imap_port, "IMAP", "--imap-port").await?;
     let smtp = bind(args.smtp_port, "submission", "--smtp-port").await?;
     let (imap_port, smtp_port) = (imap.port()?, smtp.port()?);
+    // Before anything is said that somebody may wait for and answer with a signal.
+    let signals = Signals::caught()?;
     greet(&desk, household.vault.protected, imap_port, smtp_port)?;
     welcome(&desk, imap_port, smtp_port).await;
     let transport = transport(&args, &at.dir, &desk)?;
@@ -47,7 +49,7 @@ pub(super) async fn up(at: &Place, args: Up) -> Result<(), Failure> {
         protected: household.vault.protected,
         live: Some(Live { node: node.clone(), imap_port, smtp_port }),
     };
-    let result = serve(&at.dir, office, imap, smtp).await;
+    let result = serve(&at.dir, office, (imap, smtp), signals).await;
     control::close(&at.dir);
     // Whoever still reads is told that it is over; what was acknowledged is on the disk.
     let store = desk.store().clone();
@@ -187,11 +189,14 @@ fn tor(_: Option<PathBuf>, _: &std::path::Path) -> Result<Arc<dyn Transport>, Fa
 }
 
 /// Runs every face until a signal comes or something breaks for good.
-async fn serve(dir: &std::path::Path, office: Office, imap: Loopback, smtp: Loopback) -> Result<(), Failure> {
+async fn serve(
+    dir: &std::path::Path,
+    office: Office,
+    (imap, smtp): (Loopback, Loopback),
+    mut signals: Signals,
+) -> Result<(), Failure> {
     let live = office.live.clone().ok_or_else(|| Failure::new(Exit::Software, "no node"))?;
     let (node, desk) = (live.node, office.desk.clone());
-    // Before anything is said that somebody may wait for and answer with a signal.
-    let mut signals = Signals::caught()?;
     let decoy = logins::decoy(&desk).await.map_err(household::store_failure)?;
     let listener = control::open(dir).map_err(|error| {
         Failure::new(
